@@ -1,0 +1,83 @@
+"""The command line. One command a file; the exit codes are
+
+0 done, 1 the answer is no (a release refused, a ledger that does not verify, a cohort with breaches), 2 a person must mend
+something (bad input, no budget, no space), 130 interrupted (`synthgen resume` goes on).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+import typer
+from typer.core import TyperGroup
+
+COMMANDS = {
+    "init": "Draft a data dictionary from a folder of tables.",
+    "validate": "Check a cohort's tables against their dictionary.",
+    "plan": "Say what a job will do, spend and promise, without reading patients.",
+    "run": "Run a job: from the real cohort to the synthetic one and its report.",
+    "resume": "Go on with a run that was stopped.",
+    "status": "Show the runs of a workspace, or one run's stages.",
+    "sample": "Draw more synthetic patients from a finished run.",
+    "report": "Write a run's report again.",
+    "budget": "Show what was spent on a cohort, or set its cap.",
+    "ledger": "Verify the ledger's chain of hashes.",
+    "release": "Write the bundle that may leave, or say why not.",
+    "doctor": "Check this machine: packages, device, disk, workspace.",
+}
+"""Every command and its one line; `synthgen --help` needs to import none of them."""
+
+
+class LazyCommands(TyperGroup):
+    """Imports a command's file when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"synthgen.cli.{cmd_name}")
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name, help=module.__doc__)(module.command)
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(cls=LazyCommands, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def root() -> None:
+    """Synthetic rare-disease cohorts with a true differential-privacy guarantee."""
+
+
+def main() -> None:
+    """The entry point `synthgen`: every error a person can mend is one message and exit code 2, never a traceback."""
+    from privacy.errors import NotReleasable, SynthgenError
+    from synthgen.cli.console import fail
+
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing leaves the machine at run time
+    try:
+        app()
+    except NotReleasable as error:
+        fail(str(error), "NotReleasable")
+        sys.exit(1)
+    except SynthgenError as error:
+        fail(str(error), type(error).__name__)
+        sys.exit(2)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        fail(f"the system refused{where}: {error.strerror or type(error).__name__}", type(error).__name__)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        fail("interrupted; `synthgen resume` goes on where it stopped", "Interrupted")
+        sys.exit(130)

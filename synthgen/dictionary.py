@@ -1,0 +1,348 @@
+"""The data dictionary (`cohort.yaml`): what is *public* about a cohort, written down without looking at its data.
+
+A job learns types, bounds and categories here and nowhere else. `knowledge` entries are what the literature says of the
+disease, each with its source; a generator may be pretrained on them at epsilon 0. A dictionary with none is *vague*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from privacy.errors import ConfigError
+
+TABLES = ("patients", "visits", "events", "phenotypes", "variants", "notes", "images")
+"""The tables a cohort may have. `patients` has one row each; the others point at it by `patient_id`."""
+
+NUMERIC = ("continuous", "integer")
+
+
+def _word(value: Any) -> Any:
+    """YAML reads yes, no, 1 and 2 as booleans and numbers; categories are words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Entry(BaseModel):
+    """A part of a dictionary: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Knowledge(Entry):
+    """What is publicly known of one column. Numbers are on the column's own scale: for `scale: log`, `typical` is in the
+    column's unit, `spread`, `within` and `change_per_year` are in natural-log units (0.1 = about 10%)."""
+
+    source: str
+    """Where it is written: a paper, a guideline, a public cohort."""
+    typical: float | None = None
+    """The median patient at the first visit."""
+    spread: float | None = Field(default=None, gt=0)
+    """Standard deviation between patients at the first visit."""
+    within: float | None = Field(default=None, gt=0)
+    """Standard deviation of one patient's values around their own trend."""
+    change_per_year: float | None = None
+    """Mean change per year."""
+    change_spread: float | None = Field(default=None, gt=0)
+    """Standard deviation between patients of the change per year."""
+    frequencies: dict[Word, float] | None = None
+    """Share of patients in each category at the first visit."""
+    severity: float | None = Field(default=None, ge=-1, le=1)
+    """Correlation with how severe the patient's disease is (its hidden severity)."""
+    missing: float | None = Field(default=None, ge=0, lt=1)
+    """Share of visits at which it is not recorded."""
+
+
+class Column(Entry):
+    """One column: what may stand in it."""
+
+    type: Literal["continuous", "integer", "categorical", "ordinal", "text", "file", "id"]
+    role: Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose"] | None = None
+    label: str | None = None
+    unit: str | None = None
+    bounds: tuple[float, float] | None = None
+    """Public lower and upper bound: a value outside is a breach, and no synthetic value lies outside."""
+    categories: tuple[Word, ...] | None = None
+    """Every category; of an ordinal column in ascending order."""
+    reference: tuple[float, float] | None = None
+    """The range of healthy people."""
+    scale: Literal["linear", "log"] = "linear"
+    decimals: int | None = Field(default=None, ge=0, le=12)
+    code: str | None = None
+    """LOINC:..., HP:..., ORPHA:..."""
+    missing: bool = False
+    """Whether a value may be missing."""
+    sensitive: bool = False
+    quasi_identifier: bool = False
+    knowledge: Knowledge | None = None
+    unreviewed: str | None = None
+    """Set by `synthgen init` on what it read from the data; a job refuses it until a person has replaced the bound by a
+    public one and removed this mark."""
+    source: str | None = None
+    """The column's name in the file, where that differs."""
+    recode: dict[Word, Word] | None = None
+    """Spellings in the file -> categories here."""
+    multiply: float | None = None
+    """Factor from the file's unit to this one (365.25 for years to days)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.type in NUMERIC:
+            if self.bounds is None:
+                raise ValueError("a numeric column needs public bounds: [low, high]")
+            low, high = self.bounds
+            if not low < high:
+                raise ValueError("bounds need low < high")
+            if self.scale == "log" and low <= 0:
+                raise ValueError("scale: log needs a lower bound above 0")
+        if self.type in ("categorical", "ordinal"):
+            if not self.categories or len(self.categories) < 2:
+                raise ValueError("a categorical or ordinal column needs at least two categories")
+            if len(set(self.categories)) != len(self.categories):
+                raise ValueError("categories must differ from each other")
+            known = self.knowledge.frequencies if self.knowledge else None
+            if known and set(known) != set(self.categories):
+                raise ValueError("knowledge.frequencies needs exactly one share for each category")
+            if known and (min(known.values()) < 0 or not math.isclose(sum(known.values()), 1, abs_tol=0.02)):
+                raise ValueError("knowledge.frequencies need shares >= 0 that sum to 1")
+        if self.type in NUMERIC and self.knowledge and self.knowledge.typical is not None:
+            assert self.bounds is not None
+            if not self.bounds[0] <= self.knowledge.typical <= self.bounds[1]:
+                raise ValueError("knowledge.typical lies outside the bounds")
+        return self
+
+    @property
+    def numeric(self) -> bool:
+        return self.type in NUMERIC
+
+    @property
+    def discrete(self) -> bool:
+        return self.type in ("categorical", "ordinal")
+
+
+class Table(Entry):
+    """One table: the file it is read from (without ending, when named as the table itself) and its columns."""
+
+    file: str | None = None
+    columns: dict[str, Column]
+
+
+class Outcome(Entry):
+    """Time to event: two columns of `patients`. Follow-up ends at the first event; nothing is recorded after it."""
+
+    time: str
+    """Days from the first visit to the event or the end of follow-up."""
+    status: str
+    """What ended follow-up: one category is `censored`, every other is an event."""
+    censored: Word
+
+
+class EventRate(Entry):
+    """What is publicly known of one event of the outcome, or one code of the `events` table."""
+
+    source: str
+    per_year: float = Field(ge=0)
+    """Rate of the typical patient."""
+    severity: float = 0.0
+    """Log rate ratio per standard deviation of the patient's hidden severity."""
+    duration_days: float | None = Field(default=None, gt=0)
+    """Typical time from start to stop."""
+    dose: float | None = None
+
+
+class Schedule(Entry):
+    """When patients are seen, in days."""
+
+    source: str
+    days: tuple[float, ...] = (0.0,)
+    """The planned first visits."""
+    every: float = Field(default=365.0, gt=0)
+    """The planned gap after those."""
+    jitter: float = Field(default=30.0, gt=0)
+    """Standard deviation of a visit's day around its plan."""
+    missed: float = Field(default=0.1, ge=0, lt=1)
+    """Share of planned visits that do not happen."""
+    follow_up: tuple[float, float] = (365.0, 3650.0)
+    """Earliest and latest administrative end of follow-up."""
+
+
+class DiseaseKnowledge(Entry):
+    """What is publicly known of the disease beyond single columns."""
+
+    schedule: Schedule | None = None
+    outcome: dict[Word, EventRate] = {}
+    """One entry for each event category of the outcome's status."""
+    events: dict[Word, EventRate] = {}
+    """One entry for each code of the `events` table."""
+
+
+class Rule(Entry):
+    """A clinical rule: an expression over the columns of one table that must hold in every row."""
+
+    name: str
+    table: str = "visits"
+    expression: str
+    """For example `ascites == "yes" implies albumin < 4` is written `albumin < 4 or ascites == "no"`. The values of the
+    patient's own row of `patients` are in scope; `previous(x)` is the same patient's value at the visit before."""
+    severity: Literal["hard", "severe", "moderate", "mild"] = "moderate"
+    text: str
+    """The rule in a clinician's words."""
+    source: str | None = None
+
+
+class Task(Entry):
+    """A prediction that users of the data will want: an event within a horizon, from what is known at a landmark."""
+
+    name: str
+    event: tuple[Word, ...]
+    """Outcome categories that count as the event."""
+    horizon_days: float = Field(gt=0)
+    landmark_days: float = Field(default=0.0, ge=0)
+    """Predictors are the visits up to here; only patients still at risk here take part."""
+
+
+class Dictionary(Entry):
+    """The data dictionary of one cohort.
+
+    Raises:
+        ConfigError: on reading one that contradicts itself; every fault with its place.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """The cohort's name in the ledger: a corrected or re-exported file keeps it, and keeps what was spent."""
+    title: str
+    disease: str | None = None
+    declared_patients: int = Field(ge=2)
+    """The public size of the cohort; rates and normalisers come from it, never from the data. The claim publishes it."""
+    provenance: str | None = None
+    licence: str | None = None
+    tables: dict[str, Table]
+    outcome: Outcome | None = None
+    rules: tuple[Rule, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    knowledge: DiseaseKnowledge = DiseaseKnowledge()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unknown = sorted(set(self.tables) - set(TABLES))
+        if unknown:
+            raise ValueError(f"unknown table {unknown[0]}; a cohort may have {', '.join(TABLES)}")
+        if "patients" not in self.tables:
+            raise ValueError("a cohort needs the table patients")
+        for name, table in self.tables.items():
+            if "patient_id" not in table.columns:
+                raise ValueError(f"table {name} needs the column patient_id (type: id)")
+            if name in ("visits", "events") and "day" not in table.columns:
+                raise ValueError(f"table {name} needs the column day: days since the patient's first event, never a date")
+        if self.outcome:
+            columns = self.tables["patients"].columns
+            for role in ("time", "status"):
+                if getattr(self.outcome, role) not in columns:
+                    raise ValueError(f"outcome.{role} names no column of patients")
+            status = columns[self.outcome.status]
+            if not status.categories or self.outcome.censored not in status.categories:
+                raise ValueError("outcome.censored is not a category of the status column")
+            if extra := sorted(set(self.knowledge.outcome) - set(status.categories)):
+                raise ValueError(f"knowledge.outcome names {extra[0]}, which is no category of the status column")
+        elif self.tasks or self.knowledge.outcome:
+            raise ValueError("tasks and knowledge.outcome need an outcome")
+        for task in self.tasks:
+            assert self.outcome is not None
+            if extra := sorted(set(task.event) - set(self.outcome_events)):
+                raise ValueError(f"task {task.name}: {extra[0]} is no event of the outcome")
+        return self
+
+    @property
+    def outcome_events(self) -> tuple[str, ...]:
+        """The categories of the outcome's status that are events."""
+        if self.outcome is None:
+            return ()
+        categories = self.tables["patients"].columns[self.outcome.status].categories or ()
+        return tuple(c for c in categories if c != self.outcome.censored)
+
+    @property
+    def static(self) -> dict[str, Column]:
+        """The columns of `patients` that describe a patient at the first visit."""
+        outcome = (self.outcome.time, self.outcome.status) if self.outcome else ()
+        return {
+            name: column
+            for name, column in self.tables["patients"].columns.items()
+            if (column.numeric or column.discrete) and name not in outcome
+        }
+
+    @property
+    def measurements(self) -> dict[str, Column]:
+        """The columns of `visits` that are measured."""
+        visits = self.tables.get("visits")
+        return {} if visits is None else {
+            name: c for name, c in visits.columns.items() if (c.numeric or c.discrete) and name != "day"
+        }
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether it holds no public knowledge beyond bounds, categories, units and scales."""
+        return self == self.vague()
+
+    def vague(self) -> Dictionary:
+        """The same dictionary without its public knowledge."""
+        bare = {
+            name: table.model_copy(
+                update={"columns": {k: c.model_copy(update={"knowledge": None}) for k, c in table.columns.items()}}
+            )
+            for name, table in self.tables.items()
+        }
+        return self.model_copy(update={"tables": bare, "knowledge": DiseaseKnowledge()})
+
+    @property
+    def unreviewed(self) -> list[str]:
+        """Columns whose bounds were read from the data and not yet replaced by public ones: `table.column`."""
+        return [f"{t}.{c}" for t, table in self.tables.items() for c, column in table.columns.items() if column.unreviewed]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all of it."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def parse(model: type[Model], data: Any, place: str) -> Model:
+    """`data` as a `model`, or one ConfigError that lists every fault with its place in the file (and no value)."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{place}: needs keys and values at the top; see docs/configuration.md")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults = [
+            f"{place}: {'.'.join(str(part) for part in e['loc']) or 'top level'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigError("\n".join(faults)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file. Raises ConfigError naming file and line when it is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({type(error).__name__})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', 'syntax')})") from None
+
+
+def read_dictionary(path: Path) -> Dictionary:
+    """The dictionary in a `cohort.yaml`."""
+    return parse(Dictionary, read_yaml(path), str(path))
