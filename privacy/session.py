@@ -1,0 +1,171 @@
+"""The one door to real patients. It holds their tensors, the plan's charges and the noise, and answers only noisy sums:
+
+    answer = sum over a Poisson sample S of patients of clip(statistic(patient), C)  +  N(0, (sigma C)^2 I)
+
+(Abadi et al. 2016, algorithm 1, where the statistic is a gradient). Whatever else a model must know of its patients has to be
+such a statistic, or is public. Each answer is on disk (`journal`) before the caller sees it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from privacy.charges import Charge
+from privacy.errors import ConfigError, Unaccounted
+from privacy.gradients import Backend, Loss, Records, per_patient_gradients, trainable, validate
+from privacy.journal import Journal, Query
+from privacy.noise import Noise
+
+Statistic = Callable[[Records], Tensor]
+"""Records with [patients, ...] tensors -> [patients, numbers]; row i from patient i alone (the coupling test)."""
+
+
+class Session:
+    """Noisy sums over patients, and nothing else.
+
+    Args:
+        records: [patients, ...] tensors, one row a patient.
+        charges: what may be asked: calibrated charges of the plan. None at all makes a session that answers no sum.
+        declared_patients: public size of this training set; the normaliser, never `len(records)`.
+        noise: where noise and samples of patients come from.
+        journal: the checkpoint; its answers are given again before new ones are drawn.
+        chunk: how many patients are computed at a time, to bound memory.
+
+    A statistic that draws random numbers gets torch's generator seeded by the question alone, and must draw one number for
+    all patients (shape [1, ...]): numbers drawn by position would change for everybody when one patient is added.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, Tensor],
+        charges: Sequence[Charge],
+        declared_patients: int,
+        noise: Noise | None = None,
+        journal: Journal | None = None,
+        chunk: int = 256,
+    ) -> None:
+        if len({len(v) for v in records.values()}) != 1:
+            raise ConfigError("every tensor of a session needs one row for each patient")
+        self._records = dict(records)
+        self._charges = {charge.name: charge for charge in charges}
+        self._noise = noise or Noise()
+        self._journal = journal or Journal()
+        self._asked: Counter[str] = Counter()
+        self._chunk = chunk
+        self.declared_patients = declared_patients
+        if self._noise.seeded:
+            self._journal.mark("seeded")
+
+    @property
+    def private(self) -> bool:
+        """Whether the plan has charges. Without any, a generator may only `reveal`."""
+        return bool(self._charges)
+
+    def charge(self, name: str) -> Charge:
+        """The plan's charge of this name. Raises Unaccounted if there is none."""
+        if name not in self._charges:
+            raise Unaccounted(f"the plan has no charge {name}; it covers {', '.join(self._charges) or 'nothing'}")
+        return self._charges[name]
+
+    def expected(self, name: str) -> float:
+        """The public normaliser of a charge's sums: sampling rate x declared patients."""
+        return self.charge(name).sampling_rate * self.declared_patients
+
+    def error(self, name: str, clip_norm: float) -> float:
+        """Standard deviation of the noise on each number of a mean: sigma C / (q n). Public."""
+        return self.charge(name).noise_multiplier * clip_norm / self.expected(name)
+
+    def sum(self, statistic: Statistic, clip_norm: float, charge: str) -> Tensor:
+        """[numbers] noisy sum of the clipped statistic over one Poisson sample of the patients, float64.
+
+        A patient whose vector is not finite contributes zero, silently: a crash caused by one patient is an answer too.
+
+        Raises:
+            Unaccounted: when the charge is unknown or all its steps are used.
+        """
+        with torch.no_grad():
+            length = statistic(self._blank()).flatten(1).shape[1]
+        return self._answer(lambda rows: statistic(rows).detach().flatten(1), length, clip_norm, charge)
+
+    def mean(self, statistic: Statistic, clip_norm: float, charge: str) -> Tensor:
+        """The noisy sum divided by the public normaliser."""
+        return self.sum(statistic, clip_norm, charge) / self.expected(charge)
+
+    def gradient(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        clip_norm: float,
+        charge: str,
+        scales: Tensor | None = None,
+        backend: Backend = "opacus",
+    ) -> None:
+        """One DP-SGD step's gradient into `.grad` of every trainable parameter: noisy sum / (q n).
+
+        Args:
+            scales: [parameters] public sizes by which gradients are divided before the clip; `.grad` keeps these units.
+
+        Raises:
+            PrivacyError: for a model whose per-patient gradients would mix patients or are unknown.
+        """
+        validate(model)
+        parameters = [p for _, p in trainable(model)]
+
+        def statistic(rows: Records) -> Tensor:
+            gradients = per_patient_gradients(model, loss, rows, backend)
+            return gradients if scales is None else gradients / scales
+
+        answer = self._answer(statistic, sum(p.numel() for p in parameters), clip_norm, charge) / self.expected(charge)
+        for parameter, part in zip(parameters, torch.split(answer, [p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.reshape(parameter.shape).to(parameter)
+
+    def reveal(self) -> dict[str, Tensor]:
+        """The patients themselves, for non-private baselines. Marks the run: it is never releasable."""
+        self._journal.mark("revealed")
+        return dict(self._records)
+
+    def _blank(self) -> dict[str, Tensor]:
+        """One row of zeros in the shape of a patient: what a statistic's length is measured on."""
+        return {k: torch.zeros((1, *v.shape[1:]), dtype=v.dtype, device=v.device) for k, v in self._records.items()}
+
+    def _answer(self, statistic: Statistic, length: int, clip_norm: float, name: str) -> Tensor:
+        charge = self.charge(name)
+        if not (np.isfinite(clip_norm) and clip_norm > 0):
+            raise ConfigError(f"charge {name}: clip_norm needs to be finite and > 0")
+        if self._asked[name] >= charge.steps:
+            raise Unaccounted(f"charge {name} covers {charge.steps} steps and all are used")
+        query = Query(name, self._asked[name], clip_norm, charge.noise_multiplier, charge.sampling_rate, length)
+        answer = self._journal.recall(sum(self._asked.values()), query)
+        self._asked[name] += 1
+        if answer is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(sum(self._asked.values()))
+                answer = self._draw(statistic, length, clip_norm, charge)
+            self._journal.record(query, answer)
+        return torch.from_numpy(answer)
+
+    def _draw(self, statistic: Statistic, length: int, clip_norm: float, charge: Charge) -> np.ndarray:
+        """A fresh sample of patients and fresh noise; an empty sample draws noise all the same."""
+        patients = len(next(iter(self._records.values())))
+        chosen = torch.from_numpy(self._noise.poisson_sample(patients, charge.sampling_rate))
+        total = torch.zeros(length, dtype=torch.float64)
+        seed = torch.initial_seed()
+        for start in range(0, len(chosen), self._chunk):
+            part = chosen[start : start + self._chunk]
+            torch.manual_seed(seed)  # the same draws for every chunk: no patient's depend on the others
+            rows = {k: v[part.to(v.device)] for k, v in self._records.items()}
+            total += clip(statistic(rows).to("cpu", torch.float64), clip_norm).sum(dim=0)
+        noise = self._noise.gaussians(length)
+        return total.numpy() + charge.noise_multiplier * clip_norm * noise
+
+
+def clip(vectors: Tensor, clip_norm: float) -> Tensor:
+    """[patients, numbers] -> the same, each row scaled to norm at most `clip_norm`, rows that are not finite to zero."""
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    clipped = vectors * torch.clamp(clip_norm / norms.clamp(min=1e-300), max=1.0)
+    return torch.where(torch.isfinite(norms), clipped, torch.zeros_like(vectors))
