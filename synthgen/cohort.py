@@ -39,7 +39,7 @@ class Cohort:
         """A cohort from raw tables in the dictionary's column names. Raises DataError listing every breach at once."""
         from synthgen.conformance import conform
 
-        conformed, breaches = conform(tables, dictionary)
+        conformed, breaches = conform(tables, dictionary, origin)
         if breaches:
             raise DataError(breaches)
         return cls(**conformed, origin=origin)  # type: ignore[arg-type]

@@ -136,6 +136,8 @@ class Table(Entry):
 
     file: str | None = None
     columns: dict[str, Column]
+    ignore: tuple[str, ...] = ()
+    """Columns of the file that are left out on purpose; any other undeclared column is a breach."""
 
 
 class Outcome(Entry):
@@ -241,15 +243,20 @@ class Dictionary(Entry):
         if "patients" not in self.tables:
             raise ValueError("a cohort needs the table patients")
         for name, table in self.tables.items():
-            if "patient_id" not in table.columns:
+            if "patient_id" not in table.columns or table.columns["patient_id"].type != "id":
                 raise ValueError(f"table {name} needs the column patient_id (type: id)")
-            if name in ("visits", "events") and "day" not in table.columns:
-                raise ValueError(f"table {name} needs the column day: days since the patient's first event, never a date")
+            day = table.columns.get("day")
+            if (day is None and name in ("visits", "events")) or (day and day.type != "integer"):
+                raise ValueError(f"table {name} needs the column day (type: integer): days since the patient's first event")
+            if day and day.bounds and day.bounds[0] != 0:
+                raise ValueError(f"table {name}: the bounds of day start at 0, the patient's first event")
         if self.outcome:
             columns = self.tables["patients"].columns
             for role in ("time", "status"):
                 if getattr(self.outcome, role) not in columns:
                     raise ValueError(f"outcome.{role} names no column of patients")
+            if not columns[self.outcome.time].numeric:
+                raise ValueError("outcome.time needs a numeric column: days, never a date")
             status = columns[self.outcome.status]
             if not status.categories or self.outcome.censored not in status.categories:
                 raise ValueError("outcome.censored is not a category of the status column")
@@ -257,6 +264,9 @@ class Dictionary(Entry):
                 raise ValueError(f"knowledge.outcome names {extra[0]}, which is no category of the status column")
         elif self.tasks or self.knowledge.outcome:
             raise ValueError("tasks and knowledge.outcome need an outcome")
+        for rule in self.rules:
+            if rule.table not in self.tables:
+                raise ValueError(f"rule {rule.name}: the cohort has no table {rule.table}")
         for task in self.tasks:
             assert self.outcome is not None
             if extra := sorted(set(task.event) - set(self.outcome_events)):

@@ -1,0 +1,1 @@
+"""One format a file, each with `read(path)` and `write(path, frame, origin)`."""

@@ -1,0 +1,252 @@
+"""Cohorts on disk: one file a table, CSV or Parquet. Reading leaves inputs untouched; writing is all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from synthgen.cohort import Cohort
+from synthgen.conformance import conform, numbers, place, rows, words
+from synthgen.dictionary import TABLES
+from synthgen.errors import DataError, WorkspaceError
+from synthgen.formats import csv, parquet
+
+if TYPE_CHECKING:
+    from synthgen.cohort import Origin
+    from synthgen.dictionary import Column, Dictionary, Table
+
+Format = Literal["parquet", "csv"]
+
+_READ = {"parquet": parquet.read, "csv": csv.read}
+_WRITE = {"parquet": parquet.write, "csv": csv.write}
+_NOT_RECORDED = "NA"
+"""What R, and so much of medicine, writes for a missing value."""
+
+
+def read_cohort(folder: Path, dictionary: Dictionary, origin: Origin = "real") -> Cohort:
+    """The cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary.
+
+    A real cohort's columns are renamed, recoded and multiplied as the dictionary says. Where `patients` shares a file with
+    another table, each patient's first recorded value is taken. A synthetic cohort is what `write_cohort` wrote.
+
+    Raises:
+        DataError: every breach of every table at once, or the first file that cannot be read.
+    """
+    if origin == "synthetic":
+        dictionary = as_written(dictionary, origin)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder that holds the cohort's tables.")
+    paths, breaches = _locate(folder, dictionary, origin)
+    files = {path: _read(path, origin) for path in dict.fromkeys(paths.values())}
+    tables: dict[str, pd.DataFrame] = {}
+    for name, path in paths.items():
+        tables[name] = _in_dictionary_names(files[path], dictionary, name, path, paths)
+        if name == "patients" and list(paths.values()).count(path) > 1:
+            breaches += _inconstant(tables[name], dictionary.tables[name])
+            tables[name] = _one_row_each(tables[name])
+    declared = dictionary.model_copy(update={"tables": {name: dictionary.tables[name] for name in paths}})
+    conformed, found = conform(tables, declared, origin)
+    breaches += found + _broken_links(folder, conformed, dictionary)
+    if breaches:
+        raise DataError(breaches)
+    return Cohort(**conformed, origin=origin)
+
+
+def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("parquet", "csv")) -> list[Path]:
+    """Writes each table in each format and returns the paths; a synthetic table is called `synthetic_<table>`.
+
+    Every file is complete on the disk before the first one takes its name.
+
+    Raises:
+        WorkspaceError: when the disk is full or the folder cannot be written; nothing is left behind then.
+    """
+    prefix = _prefix(cohort.origin)
+    pending: dict[Path, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in formats:
+            for name, frame in cohort.tables.items():
+                handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{kind}")
+                os.close(handle)
+                pending[folder / f"{prefix}{name}.{kind}"] = Path(temporary)
+                _WRITE[kind](Path(temporary), frame, cohort.origin)
+                _flush(Path(temporary))
+        for path, written in pending.items():
+            written.chmod(0o640)
+            written.replace(path)
+        _flush(folder)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{folder}: the cohort cannot be written ({error.strerror or 'input/output error'}); "
+            "free space or name another folder. Nothing was written."
+        ) from None
+    finally:
+        for written in pending.values():
+            written.unlink(missing_ok=True)
+    return list(pending)
+
+
+def as_written(dictionary: Dictionary, origin: Origin = "real") -> Dictionary:
+    """The dictionary of the files that `write_cohort` writes: same columns, nothing to rename, recode or convert."""
+    return dictionary.model_copy(
+        update={
+            "tables": {
+                name: table.model_copy(
+                    update={
+                        "file": f"{_prefix(origin)}{name}",
+                        "ignore": (),
+                        "columns": {
+                            key: column.model_copy(update={"source": None, "recode": None, "multiply": None})
+                            for key, column in table.columns.items()
+                        },
+                    }
+                )
+                for name, table in dictionary.tables.items()
+            }
+        }
+    )
+
+
+def fingerprint(cohort: Cohort) -> str:
+    """SHA-256 (hex) of every value, in order: two cohorts share it only when they are equal."""
+    digest = hashlib.sha256(cohort.origin.encode())
+    for name, frame in cohort.tables.items():
+        for key, column in frame.items():
+            digest.update(json.dumps([name, key, len(column)]).encode())
+            digest.update(_bytes(column))
+    return digest.hexdigest()
+
+
+def _bytes(column: pd.Series[Any]) -> bytes:
+    if column.dtype == np.float64:
+        return column.to_numpy("<f8").tobytes()
+    if column.dtype == pd.Int64Dtype():
+        return column.isna().to_numpy().tobytes() + column.to_numpy("<i8", na_value=0).tobytes()
+    return json.dumps([None if gone else cell for cell, gone in zip(column, column.isna(), strict=True)]).encode()
+
+
+def _prefix(origin: Origin) -> str:
+    return "synthetic_" if origin == "synthetic" else ""
+
+
+def _locate(folder: Path, dictionary: Dictionary, origin: Origin) -> tuple[dict[str, Path], list[str]]:
+    """Each table's file, and breaches for tables without one, with two, or undeclared."""
+    found: dict[str, Path] = {}
+    breaches = []
+    for name, table in dictionary.tables.items():
+        stem = table.file or name
+        paths = [path for kind in _READ if (path := folder / f"{stem}.{kind}").is_file()]
+        if not paths:
+            breaches.append(
+                f"{name}: neither {stem}.parquet nor {stem}.csv is in the folder; add it, or take {name} out."
+            )
+        elif len(paths) > 1 and origin == "real":
+            breaches.append(
+                f"{name}: both {stem}.parquet and {stem}.csv are in the folder; keep the one that is right."
+            )
+        else:
+            found[name] = paths[0]
+    for name in TABLES:
+        for kind in _READ:
+            path = folder / f"{_prefix(origin)}{name}.{kind}"
+            if name not in dictionary.tables and path.is_file() and path not in found.values():
+                breaches.append(
+                    f"{name}: the dictionary does not declare {path.name}; declare the table, or move the file."
+                )
+    return found, breaches
+
+
+def _read(path: Path, origin: Origin) -> pd.DataFrame:
+    kind = path.suffix.removeprefix(".")
+    if kind == "parquet" and origin == "real" and parquet.origin(path) == "synthetic":
+        raise DataError(f"{path.name}: the file is marked as synthetic; a cohort of real patients is wanted here.")
+    return _READ[kind](path)
+
+
+def _in_dictionary_names(
+    frame: pd.DataFrame, dictionary: Dictionary, name: str, path: Path, paths: dict[str, Path]
+) -> pd.DataFrame:
+    """The table's columns under its own names, and (with the first table of this file) what no table of it declares."""
+    sharing = [dictionary.tables[other] for other, where in paths.items() if where == path]
+    table = dictionary.tables[name]
+    taken = {column.source or key for other in sharing for key, column in other.columns.items()}
+    ignored = {key for other in sharing for key in other.ignore}
+    columns = {
+        key: _read_as(frame[source], c) for key, c in table.columns.items() if (source := c.source or key) in frame
+    }
+    renamed = pd.DataFrame(columns, index=frame.index)
+    if table is not sharing[0]:
+        return renamed
+    extra = [key for key in frame if key not in taken | ignored]
+    return pd.concat([renamed, frame[extra]], axis=1)
+
+
+def _read_as(raw: pd.Series[Any], column: Column) -> pd.Series[Any]:
+    """A file's cells in the dictionary's spelling and unit; cells that are no numbers stay as they are."""
+    if column.type != "text" and _NOT_RECORDED not in (column.categories or ()) and raw.dtype == object:
+        raw = raw.mask(raw == _NOT_RECORDED)
+    if column.recode:
+        spelt = words(raw)
+        raw = spelt.map(column.recode).where(spelt.isin(column.recode), spelt)
+    if column.multiply is None:
+        return raw
+    values = numbers(raw) * column.multiply
+    values = values.round() if column.type == "integer" else values
+    return values.astype(object).where(values.notna() | raw.isna(), raw)
+
+
+def _one_row_each(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each patient's first recorded values, in order of appearance; rows without an id stay to be told."""
+    known = frame["patient_id"].notna() if "patient_id" in frame else pd.Series(False, index=frame.index)
+    first = frame[known].groupby("patient_id", sort=False, as_index=False).first() if known.any() else frame[known]
+    return pd.concat([first, frame[~known]], ignore_index=True)[list(frame.columns)]
+
+
+def _inconstant(frame: pd.DataFrame, table: Table) -> list[str]:
+    """Breaches for columns of `patients` that differ between the rows of one patient."""
+    if "patient_id" not in frame:
+        return []
+    breaches = []
+    for key, column in table.columns.items():
+        if key != "patient_id" and key in frame:
+            differ = int((words(frame[key]).groupby(frame["patient_id"]).nunique() > 1).sum())
+            if differ:
+                breaches.append(
+                    f"{place('patients', key, column)}: {rows(differ, 'patients')} have more than one value; "
+                    "a column of patients is constant, correct it or declare it in another table."
+                )
+    return breaches
+
+
+def _broken_links(folder: Path, tables: dict[str, pd.DataFrame], dictionary: Dictionary) -> list[str]:
+    """Breaches for columns of type `file` that name no file inside the folder."""
+    breaches = []
+    root = folder.resolve()
+    for name, frame in tables.items():
+        for key, column in dictionary.tables[name].columns.items():
+            if column.type == "file" and key in frame:
+                paths = [(root / cell).resolve() for cell in frame[key].dropna()]
+                broken = sum(not (path.is_relative_to(root) and path.is_file()) for path in paths)
+                if broken:
+                    breaches.append(
+                        f"{place(name, key, column)}: {rows(broken)} name no file inside the cohort's folder; "
+                        "write paths relative to it."
+                    )
+    return breaches
+
+
+def _flush(path: Path) -> None:
+    """On the disk, not only in its cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
