@@ -31,17 +31,24 @@ _NOT_RECORDED = "NA"
 """What R, and so much of medicine, writes for a missing value."""
 
 
-def read_cohort(folder: Path, dictionary: Dictionary, origin: Origin = "real") -> Cohort:
-    """The cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary.
+def read_cohort(folder: Path, dictionary: Dictionary) -> Cohort:
+    """The real cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary.
 
-    A real cohort's columns are renamed, recoded and multiplied as the dictionary says. Where `patients` shares a file with
-    another table, each patient's first recorded value is taken. A synthetic cohort is what `write_cohort` wrote.
+    Columns are renamed, recoded and multiplied as the dictionary says. Where `patients` shares a file with another table,
+    each patient's first recorded value is taken.
 
     Raises:
         DataError: every breach of every table at once, or the first file that cannot be read.
     """
-    if origin == "synthetic":
-        dictionary = as_written(dictionary, origin)
+    return _read_folder(folder, dictionary, "real")
+
+
+def read_synthetic(folder: Path, dictionary: Dictionary) -> Cohort:
+    """The synthetic cohort that `write_cohort` wrote; of a table in both formats, the Parquet file. Raises DataError."""
+    return _read_folder(folder, as_written(dictionary, "synthetic"), "synthetic")
+
+
+def _read_folder(folder: Path, dictionary: Dictionary, origin: Origin) -> Cohort:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder that holds the cohort's tables.")
     paths, breaches = _locate(folder, dictionary, origin)
