@@ -53,8 +53,8 @@ class Session:
             raise ConfigError("every tensor of a session needs one row for each patient")
         self._records = dict(records)
         self._charges = {charge.name: charge for charge in charges}
-        self._noise = noise or Noise()
-        self._journal = journal or Journal()
+        self._noise = Noise() if noise is None else noise
+        self._journal = Journal() if journal is None else journal
         self._asked: Counter[str] = Counter()
         self._chunk = chunk
         self.declared_patients = declared_patients
@@ -88,7 +88,7 @@ class Session:
         Raises:
             Unaccounted: when the charge is unknown or all its steps are used.
         """
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             length = statistic(self._blank()).flatten(1).shape[1]
         return self._answer(lambda rows: statistic(rows).detach().flatten(1), length, clip_norm, charge)
 
