@@ -1,0 +1,14 @@
+"""Go on with a run that was stopped: it never charges twice and never draws the same noise twice."""
+
+from __future__ import annotations
+
+from synthgen.cli.console import Json
+from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
+from synthgen.cli.status import emit_run
+
+
+def command(run: RunArgument = None, folder: WorkspaceOption = None, as_json: Json = False) -> None:
+    from synthgen.pipeline import resume
+    from synthgen.progress import progress
+
+    emit_run(resume(workspace(folder).run(run), progress()), as_json)
