@@ -32,7 +32,6 @@ _HOMES = {
     "plan": "synthgen.planning",
     "read_cohort": "synthgen.storage",
     "read_dictionary": "synthgen.dictionary",
-    "release": "synthgen.release",
     "resume": "synthgen.pipeline",
     "run": "synthgen.pipeline",
     "draw": "synthgen.pipeline",

@@ -1,0 +1,33 @@
+# make demo | test | check | bench   Each makes the environment it needs, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("synthgen needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,baselines]'
+	touch $@
+
+demo: $(READY)  ## the real PBC cohort in; a private synthetic cohort and its report out
+	$(BIN)/synthgen run configs/pbc.yaml --workspace workspace/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: $(READY)  ## every test
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## every benchmark, full size; results go to benchmarks/results
+	for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b --json benchmarks/results/$$(basename $$b .py).json || exit 1; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info
