@@ -1,10 +1,10 @@
-# make demo | test | check | bench   Each makes the environment it needs, in .venv.
+# make demo | test | check | bench | docs   Each makes the environment it needs, in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -28,6 +28,9 @@ check: $(READY)  ## style, types, floors
 
 bench: $(READY)  ## every benchmark, full size; results go to benchmarks/results
 	for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b --json benchmarks/results/$$(basename $$b .py).json || exit 1; done
+
+docs: $(READY)  ## the pages that are made from the code
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -46,6 +46,7 @@ class Job(Entry):
     knowledge: Literal["informed", "vague"] = "informed"
     """Whether generators may use the dictionary's public knowledge; `vague` leaves bounds, categories, units and scales."""
     privacy: Privacy
+    """What the job may learn from its patients, in total."""
     generators: dict[str, dict[str, Any]] = Field(min_length=1)
     """Registered generators and their settings."""
     holdout: float = Field(default=0.5, gt=0, lt=1)
@@ -53,7 +54,9 @@ class Job(Entry):
     patients: int | None = Field(default=None, ge=1, le=10_000_000)
     """How many synthetic patients; default: the declared size of the training set."""
     audit: Literal["quick", "standard"] = "quick"
+    """How deep the attacks go; `quick` ends within the demo's minutes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is a GPU when there is one."""
     seed: int = Field(default=0, ge=0)
     """For everything but noise and the sampling of patients."""
 

@@ -37,7 +37,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Entry(BaseModel):
     """A part of a dictionary: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Knowledge(Entry):
