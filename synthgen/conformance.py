@@ -79,25 +79,30 @@ def _table(name: str, frame: pd.DataFrame, dictionary: Dictionary) -> tuple[pd.D
 
 
 def _headings(name: str, frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[str]:
-    """Columns missing, twice, or extra. Without the id column the first row may be no header but a patient, or the columns
-    may be patients: then extra columns are told by position, not by name."""
-    breaches = [
+    """Columns that are missing, stand twice, or are extra."""
+    if not set(columns) & set(frame.columns):
+        return [f"{name}: none of the declared columns is there; check that the first line of the file is its header."]
+    missing = [
         f"{place(name, key, column)}: the column is missing; add it, or name the file's column in `source`."
         for key, column in columns.items()
         if key not in frame
     ]
-    if not set(columns) & set(frame.columns):
-        return [f"{name}: none of the declared columns is there; is the first line of the file its header?"]
-    if frame.columns.has_duplicates:
-        breaches.append(f"{name}: a column name stands more than once; rename or remove one.")
-    trusted = "patient_id" in frame
-    for position, key in enumerate(frame.columns, start=1):
-        if key not in columns:
-            called = f"{name}.{key}" if trusted else f"{name}, column number {position}"
-            breaches.append(
-                f"{called}: the dictionary does not declare this column; declare it, list it under `ignore`, or remove it."
-            )
-    return breaches
+    twice = (
+        [f"{name}: a column name stands more than once; rename or remove one."] if frame.columns.has_duplicates else []
+    )
+    return missing + twice + undeclared(name, frame, set(columns), "patient_id")
+
+
+def undeclared(name: str, frame: pd.DataFrame, declared: set[str], id_column: str) -> list[str]:
+    """Breaches for extra columns. Without the id column the header may be no header but a patient, or its columns may be
+    patients: they are then told by position."""
+    named = id_column in frame
+    return [
+        f"{name}: column {key if named else f'number {position}'} is not declared in the dictionary; "
+        "declare it, list it under `ignore`, or remove it."
+        for position, key in enumerate(frame.columns, start=1)
+        if key not in declared
+    ]
 
 
 def _typed(raw: pd.Series[Any], column: Column) -> tuple[pd.Series[Any], list[str]]:

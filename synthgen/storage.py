@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from synthgen.cohort import Cohort
-from synthgen.conformance import conform, numbers, place, rows, words
+from synthgen.conformance import conform, numbers, place, rows, undeclared, words
 from synthgen.dictionary import TABLES
 from synthgen.errors import DataError, WorkspaceError
 from synthgen.formats import csv, parquet
@@ -53,10 +53,13 @@ def _read_folder(folder: Path, dictionary: Dictionary, origin: Origin) -> Cohort
         raise DataError(f"{folder}: no such folder; name the folder that holds the cohort's tables.")
     paths, breaches = _locate(folder, dictionary, origin)
     files = {path: _read(path, origin) for path in dict.fromkeys(paths.values())}
+    readers = {path: [dictionary.tables[name] for name in paths if paths[name] == path] for path in files}
+    for path, frame in files.items():
+        breaches += _undeclared(path, frame, readers[path])
     tables: dict[str, pd.DataFrame] = {}
     for name, path in paths.items():
-        tables[name] = _in_dictionary_names(files[path], dictionary, name, path, paths)
-        if name == "patients" and list(paths.values()).count(path) > 1:
+        tables[name] = _in_dictionary_names(files[path], dictionary.tables[name])
+        if name == "patients" and len(readers[path]) > 1:
             breaches += _inconstant(tables[name], dictionary.tables[name])
             tables[name] = _one_row_each(tables[name])
     declared = dictionary.model_copy(update={"tables": {name: dictionary.tables[name] for name in paths}})
@@ -178,22 +181,19 @@ def _read(path: Path, origin: Origin) -> pd.DataFrame:
     return _READ[kind](path)
 
 
-def _in_dictionary_names(
-    frame: pd.DataFrame, dictionary: Dictionary, name: str, path: Path, paths: dict[str, Path]
-) -> pd.DataFrame:
-    """The table's columns under its own names, and (with the first table of this file) what no table of it declares."""
-    sharing = [dictionary.tables[other] for other, where in paths.items() if where == path]
-    table = dictionary.tables[name]
-    taken = {column.source or key for other in sharing for key, column in other.columns.items()}
-    ignored = {key for other in sharing for key in other.ignore}
-    columns = {
-        key: _read_as(frame[source], c) for key, c in table.columns.items() if (source := c.source or key) in frame
-    }
-    renamed = pd.DataFrame(columns, index=frame.index)
-    if table is not sharing[0]:
-        return renamed
-    extra = [key for key in frame if key not in taken | ignored]
-    return pd.concat([renamed, frame[extra]], axis=1)
+def _undeclared(path: Path, frame: pd.DataFrame, tables: list[Table]) -> list[str]:
+    """Breaches for columns of a file that none of the tables read from it declares."""
+    sources = {column.source or key for table in tables for key, column in table.columns.items()}
+    id_column = tables[0].columns["patient_id"].source or "patient_id"
+    known = sources | {key for table in tables for key in table.ignore}
+    return undeclared(path.name, frame, known, id_column) if sources & set(frame) else []
+
+
+def _in_dictionary_names(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """The columns that the table declares, under its names."""
+    found = {key: (column, column.source or key) for key, column in table.columns.items()}
+    columns = {key: _read_as(frame[source], column) for key, (column, source) in found.items() if source in frame}
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def _read_as(raw: pd.Series[Any], column: Column) -> pd.Series[Any]:

@@ -48,7 +48,7 @@ def write(path: Path, frame: pd.DataFrame, _origin: Origin) -> None:
     CSV has no place for a mark: the origin stands in the file's name.
     """
     text = {str(key): column.map(_harmless, na_action="ignore") for key, column in frame.items() if _is_text(column)}
-    frame.assign(**text).rename(columns=_harmless).to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    frame.assign(**text).rename(columns=_harmless).to_csv(path, index=False, encoding="utf-8", lineterminator="\r\n")
 
 
 def _text(path: Path) -> str:

@@ -23,6 +23,8 @@ def read(path: Path) -> pd.DataFrame:
         table = pq.ParquetFile(path).read()
         if len(set(table.column_names)) < table.num_columns:
             raise DataError(f"{path.name}: two columns have one name; rename one.")
+        if nested := [field.name for field in table.schema if not _is_plain(field.type)]:
+            raise DataError(f"{path.name}: column {nested[0]} holds lists, records or bytes; write one value a cell.")
         frame = table.to_pandas(ignore_metadata=True, types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     except OSError as error:
         if error.errno is None:  # pyarrow raises a bare OSError for damaged pages
@@ -51,6 +53,10 @@ def origin(path: Path) -> str | None:
         raise _damaged(path) from None
     mark = metadata.get(_MARK)
     return mark.decode() if mark else None
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _damaged(path: Path) -> DataError:
