@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from privacy.budget import Budget
 from privacy.errors import WorkspaceError
-from synthgen.config import Job
+from synthgen.config import DEFAULT_CAP, Job
 from synthgen.device import forget_peak_memory, peak_memory_mb, resolve
 from synthgen.planning import plan
 from synthgen.progress import Progress, Silent
@@ -39,6 +40,8 @@ def resume(run: Run, progress: Progress | None = None) -> Run:
     """Goes on with a run where it stopped. Never charges twice, never draws the same noise twice."""
     with run.locked():
         work = Work(run, progress or Silent())
+        if "charge" in run.stages:
+            work.progress.spent(run.plan.epsilon)
         for stage, function in STAGES.items():
             if stage not in run.stages:
                 _timed(work, stage, function)
@@ -62,7 +65,9 @@ class Work:
             from synthgen.storage import fingerprint, read_cohort
 
             self._cohort = read_cohort(self.job.folder, self.dictionary)
-            if "read" in self.run.stages and self.run.read_json("cohort.json")["fingerprint"] != fingerprint(self._cohort):
+            if "read" in self.run.stages and self.run.read_json("cohort.json")["fingerprint"] != fingerprint(
+                self._cohort
+            ):
                 raise WorkspaceError(
                     f"{self.job.folder}: the cohort's files changed since run {self.run.id} began; start a new run "
                     "(what was spent stays spent)"
@@ -103,7 +108,9 @@ def read(work: Work) -> None:
     """Tables against the dictionary; every breach listed at once."""
     from synthgen.storage import fingerprint
 
-    work.run.write_json("cohort.json", {"fingerprint": fingerprint(work.cohort), "patients": _rounded(len(work.cohort))})
+    work.run.write_json(
+        "cohort.json", {"fingerprint": fingerprint(work.cohort), "patients": _rounded(len(work.cohort))}
+    )
 
 
 # 3. split -----------------------------------------------------------------------------------------------------------------
@@ -121,10 +128,9 @@ def charge(work: Work) -> None:
         return
     from privacy.ledger import patient_tags
 
-    ledger = work.run.workspace.ledger()
-    tags = patient_tags(list(work.cohort.ids), work.run.workspace.key)
-    ledger.reserve(work.run.id, work.dictionary.name, tags, planned.charges, planned.budget.delta)
-    work.progress.spent(planned.epsilon)
+    tags = patient_tags(work.cohort.ids, work.run.workspace.key)
+    cap = Budget(DEFAULT_CAP, planned.budget.delta)
+    work.run.workspace.ledger().reserve(work.run.id, work.dictionary.name, tags, planned.charges, cap)
 
 
 # 5. train -----------------------------------------------------------------------------------------------------------------
@@ -155,10 +161,14 @@ def sample(work: Work) -> None:
     from synthgen.storage import write_cohort
 
     patients = work.job.patients or work.run.plan.declared_training
-    write_cohort(draw(work.run, patients, seed=work.job.seed, progress=work.progress), work.run.path("synthetic"), ("parquet",))
+    write_cohort(
+        draw(work.run, patients, seed=work.job.seed, progress=work.progress), work.run.path("synthetic"), ("parquet",)
+    )
 
 
-def draw(run: Run, patients: int, seed: int, where: dict[str, str] | None = None, progress: Progress | None = None) -> Cohort:
+def draw(
+    run: Run, patients: int, seed: int, where: dict[str, str] | None = None, progress: Progress | None = None
+) -> Cohort:
     """Draws synthetic patients from a trained run."""
     work = Work(run, progress or Silent())
     (name, model), *_ = _generators(work).items()
@@ -191,20 +201,21 @@ def audit(work: Work) -> None:
 # 10. flag -----------------------------------------------------------------------------------------------------------------
 def flag(work: Work) -> None:
     """Findings about single patients -> a ranked queue."""
-    from synthgen.flagging import rank
+    from synthgen.flagging import flag as queue
     from synthgen.flags import Flag
 
     raised = [Flag(**row) for row in work.run.read_lines("flags-audit.jsonl")]
     raised += [f for check in _checks(SECTIONS) if hasattr(check, "flags") for f in check.flags(work.evidence)]
-    work.run.write_lines("flags.jsonl", rank(work.evidence, raised))
+    work.run.write_lines("flags.jsonl", queue(work.evidence.synthetic, work.dictionary, raised))
 
 
 # 11. report ---------------------------------------------------------------------------------------------------------------
 def report(work: Work) -> None:
     """Findings -> HTML and JSON."""
     from synthgen.report import write_report
+    from synthgen.report.of_run import context_of
 
-    write_report(work.run, work.evidence)
+    write_report(work.run.folder, context_of(work.run, *work.halves()))
 
 
 STAGES: dict[str, Callable[[Work], None]] = {
@@ -256,3 +267,5 @@ def _timed(work: Work, stage: str, function: Callable[[Work], None]) -> None:
     function(work)
     took = {"seconds": round(time.monotonic() - began, 2), "peak_mb": peak_memory_mb()}
     work.run.write_json("stages.json", work.run.stages | {stage: took})
+    if stage == "charge":
+        work.progress.spent(work.run.plan.epsilon)

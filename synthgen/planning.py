@@ -57,7 +57,9 @@ class Plan:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Plan:
         """What `as_dict` gave."""
-        queries = tuple(PlannedQuery(q["modality"], Charge(**q["charge"]), q["noise_on_mean"]) for q in stored["queries"])
+        queries = tuple(
+            PlannedQuery(q["modality"], Charge(**q["charge"]), q["noise_on_mean"]) for q in stored["queries"]
+        )
         budget = Budget(**stored["budget"]) if stored["budget"] else None
         return cls(**stored | {"queries": queries, "budget": budget, "warnings": tuple(stored["warnings"])})
 

@@ -44,7 +44,12 @@ class Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+        )
         self._console = Console(stderr=True)
         self._bar: Rich = Progress(*columns, TextColumn("epsilon {task.fields[epsilon]}"), console=self._console)
         self._task: TaskID | None = None

@@ -1,7 +1,7 @@
 """The command line. One command a file; the exit codes are
 
 0 done, 1 the answer is no (a release refused, a ledger that does not verify, a cohort with breaches), 2 a person must mend
-something (bad input, no budget, no space), 130 interrupted (`synthgen resume` goes on).
+something (bad input, no budget, no space), 3 a fault of ours, 130 interrupted (`synthgen resume` goes on).
 """
 
 from __future__ import annotations
@@ -34,25 +34,31 @@ COMMANDS = {
 class LazyCommands(TyperGroup):
     """Imports a command's file when that command is asked for."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # typer carries its own click
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # typer carries its own click
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"synthgen.cli.{cmd_name}")
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name, help=module.__doc__)(module.command)
         command = typer.main.get_command(app)
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-app = typer.Typer(cls=LazyCommands, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    cls=LazyCommands,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it prints local variables: patients
+)
 
 
 @app.callback()
@@ -81,3 +87,21 @@ def main() -> None:
     except KeyboardInterrupt:
         fail("interrupted; `synthgen resume` goes on where it stopped", "Interrupted")
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("SYNTHGEN_DEBUG"):
+            raise
+        fail(f"{_place(error)}: a fault of synthgen's own. Its message could hold a patient's value, so it is not shown; "
+             "SYNTHGEN_DEBUG=1 shows it", type(error).__name__)  # fmt: skip
+        sys.exit(3)
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error was raised."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return (
+        f"{type(error).__name__} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        if trace
+        else type(error).__name__
+    )

@@ -1,0 +1,43 @@
+"""A run's folder and ledger -> what its report shows and its release gate judges."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from synthgen.claim import claim
+from synthgen.config import DEFAULT_CAP
+from synthgen.report.context import ReportContext, Spending, StageTime
+
+if TYPE_CHECKING:
+    from synthgen.cohort import Cohort
+    from synthgen.workspace import Run
+
+SHOWN = ("synthgen", "torch", "opacus", "dp-accounting", "pyro-ppl", "pandas", "scikit-learn")
+
+
+def context_of(run: Run, train: Cohort | None = None, holdout: Cohort | None = None) -> ReportContext:
+    """Everything there is to say about a run. The real cohorts are for charts of the internal report only."""
+    plan, dictionary = run.plan, run.dictionary
+    spending, all_runs = None, None
+    if plan.budget is not None and plan.epsilon is not None:
+        spent = run.workspace.ledger().spent(dictionary.name, plan.budget.delta)
+        cap = spent.cap.epsilon if spent.cap else DEFAULT_CAP
+        spending, all_runs = (
+            Spending(plan.budget.epsilon, plan.epsilon, spent.epsilon, cap, plan.budget.delta),
+            spent.charges,
+        )
+    return ReportContext(
+        run=run.id,
+        job=run.job.name,
+        dictionary=dictionary,
+        claim=claim(plan.charges, plan.budget, dictionary, all_runs=all_runs, marks=run.marks),
+        synthetic=run.synthetic,
+        spending=spending,
+        findings=run.findings,
+        flags=run.flags,
+        train=train,
+        holdout=holdout,
+        stages=[StageTime(name, took["seconds"], took["peak_mb"]) for name, took in run.stages.items()],
+        versions={package: version(package) for package in SHOWN},
+    )
