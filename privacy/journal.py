@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from privacy.errors import WorkspaceError
+from privacy.files import write_durably
 
 
 @dataclass(frozen=True)
@@ -119,28 +119,3 @@ class Journal:
             raise fault
         self._chain = hashlib.sha256(content).hexdigest()
         return query, answer
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes a whole file or nothing, and returns once it would survive a power cut.
-
-    Raises:
-        WorkspaceError: when the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WorkspaceError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or rights, then resume"
-        ) from None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from privacy.journal import write_durably
+from privacy.files import write_durably
 from synthgen.conformance import numbers, words
 from synthgen.dictionary import TABLES
 from synthgen.errors import ConfigError

@@ -39,6 +39,7 @@ def run(job: Job, workspace: Workspace | None = None, progress: Progress | None 
 def resume(run: Run, progress: Progress | None = None) -> Run:
     """Goes on with a run where it stopped. Never charges twice, never draws the same noise twice."""
     with run.locked():
+        run.sweep()
         work = Work(run, progress or Silent())
         if "charge" in run.stages:
             work.progress.spent(run.plan.epsilon)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from privacy.files import PARTIAL
 from synthgen.cohort import Cohort
 from synthgen.conformance import conform, numbers, place, rows, undeclared, words
 from synthgen.dictionary import TABLES
@@ -84,7 +86,7 @@ def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("par
         folder.mkdir(parents=True, exist_ok=True)
         for kind in formats:
             for name, frame in cohort.tables.items():
-                handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{kind}")
+                handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{kind}{PARTIAL}")
                 os.close(handle)
                 pending[folder / f"{prefix}{name}.{kind}"] = Path(temporary)
                 _WRITE[kind](Path(temporary), frame, cohort.origin)
@@ -95,7 +97,7 @@ def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("par
         _flush(folder)
     except OSError as error:
         raise WorkspaceError(
-            f"{folder}: the cohort cannot be written ({error.strerror or 'input/output error'}); "
+            f"{folder}: the cohort cannot be written ({os.strerror(error.errno or errno.EIO)}); "
             "free space or name another folder. Nothing was written."
         ) from None
     finally:

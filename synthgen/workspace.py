@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privacy.errors import WorkspaceError
+from privacy.files import PARTIAL, write_durably
 from synthgen.config import Job
 from synthgen.dictionary import Dictionary
 
@@ -162,8 +163,6 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """The whole file or nothing."""
-        from privacy.journal import write_durably
-
         write_durably(self.folder / name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
@@ -178,9 +177,12 @@ class Run:
 
     def write_lines(self, name: str, rows: Sequence[Finding | Flag]) -> None:
         """The whole file or nothing."""
-        from privacy.journal import write_durably
-
         write_durably(self.folder / name, "".join(row.as_json() + "\n" for row in rows).encode())
+
+    def sweep(self) -> None:
+        """Removes what a killed process was still writing: it was never part of the run."""
+        for leftover in self.folder.rglob(f".*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
