@@ -253,6 +253,8 @@ def _kind(table: str, present: pd.Series[Any]) -> dict[str, Any]:
         return column | ({"decimals": shown} if 0 < shown <= _MOST_DECIMALS else {}) | marked
     if table == "images" and present.str.contains(r"\.\w{2,5}$").all():
         return {"type": "file"}
+    if table == "notes" and present.str.count(" ").max() > 1:
+        return {"type": "text"}
     if 2 <= len(distinct) <= min(_MOST_CATEGORIES, max(2, len(present) // 2)):
         return {"type": "categorical", "categories": distinct} | marked
     return {"type": "text"}

@@ -496,7 +496,7 @@ WRONG_DICTIONARIES = {
     ),
     "visits without a day": (
         "      day: {type: integer, bounds: [0, 4000], source",
-        "      on: {type: integer, bounds: [0, 4000], source",
+        "      when: {type: integer, bounds: [0, 4000], source",
         ["table visits needs the column day (type: integer)"],
     ),
     "days that are words": (
