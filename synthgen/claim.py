@@ -44,9 +44,9 @@ class Guarantee:
             "Had any one patient not taken part, much the same synthetic data could have come out: whether somebody took part "
             f"changes the probability of any result by at most a factor of {factor(self.epsilon)}, except with probability "
             f"{self.delta:g} (delta).",
-            f"In an attacker's terms: at most {up(100 * dict(self.attacker)[0.01], 1)} in 100 true members could be named at 1 false "
-            "alarm in 100, by anyone, whatever they know of the person and with the outputs of all runs in hand. Guessing names 1 "
-            "in 100.",
+            f"In an attacker's terms: at most {up(100 * dict(self.attacker)[0.01], 1)} in 100 true members could be named at "
+            "1 false alarm in 100, by anyone, whatever they know of the person and with the outputs of all runs in hand. "
+            "Guessing names 1 in 100.",
             "The unit is the patient: all visits, events, notes and images of a patient count as one. The numbers are for adding "
             "or removing one patient; for replacing one by another the same noise gives epsilon "
             f"{up(self.epsilon_replace_one)}. Relatives count as patients of their own.",

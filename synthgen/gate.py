@@ -1,0 +1,69 @@
+"""What stands between a run and its release, read off its claim, findings and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from synthgen.queue import patients_of
+
+if TYPE_CHECKING:
+    from synthgen.report.context import ReportContext
+
+
+def objections(context: ReportContext, accepted: Mapping[str, str]) -> list[str]:
+    """All reasons against a release, one sentence each; none means that the gate is open.
+
+    Args:
+        accepted: names of inconclusive findings -> the person who accepts them.
+    """
+    return [*_of_claim(context), *_of_findings(context, accepted), *_of_flags(context)]
+
+
+def to_drop(context: ReportContext) -> frozenset[str]:
+    """Synthetic patients that a release leaves out: with a severe flag that never looked at real data."""
+    return frozenset(
+        patient
+        for flag in context.flags
+        if flag.severity == "severe" and not flag.reads_real_data
+        for patient in patients_of(flag)
+    )
+
+
+def _of_claim(context: ReportContext) -> list[str]:
+    reasons = [f"there is no privacy guarantee: {reason}" for reason in context.claim.void]
+    if context.claim.guarantee is None and not reasons:
+        reasons.append("there is no privacy guarantee")
+    if context.spending and context.spending.all_runs > context.spending.cap:
+        reasons.append(
+            f"all runs on these patients together spent epsilon {context.spending.all_runs:.2f}, above the cap of "
+            f"{context.spending.cap:g} (`synthgen budget`)"
+        )
+    if context.dictionary.unreviewed:
+        reasons.append(
+            f"{len(context.dictionary.unreviewed)} columns of the dictionary are unreviewed: their bounds were read from the data"
+        )
+    return reasons
+
+
+def _of_findings(context: ReportContext, accepted: Mapping[str, str]) -> list[str]:
+    open_ = {f.name: f for f in context.findings if f.verdict == "inconclusive"}
+    reasons = [f"{f.name} failed: {f.text}" for f in context.findings if f.verdict == "fail"]
+    reasons += [
+        f"{name} is inconclusive: accept it by name (`--accept {name} --by PERSON`) or run with more patients. {finding.text}"
+        for name, finding in open_.items()
+        if not accepted.get(name, "").strip()
+    ]
+    reasons += [
+        f"{name} cannot be accepted: no inconclusive finding has this name" for name in accepted if name not in open_
+    ]
+    return reasons
+
+
+def _of_flags(context: ReportContext) -> list[str]:
+    severe = [f for f in context.flags if f.severity == "severe" and f.reads_real_data]
+    return [
+        f"{flag.patient_id} has an open severe flag that read real patients ({flag.reason}): leaving the patient out would void "
+        "the guarantee, so a new sample is needed"
+        for flag in severe
+    ]

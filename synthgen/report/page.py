@@ -1,0 +1,173 @@
+"""The report as one HTML page that needs no network and no script, and the same as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from synthgen.claim import up
+from synthgen.gate import objections, to_drop
+from synthgen.queue import patients_of
+
+if TYPE_CHECKING:
+    from synthgen.findings import Audience, Finding
+    from synthgen.flags import Flag
+    from synthgen.report.context import ReportContext
+
+MARKS: dict[Audience, tuple[str, str]] = {
+    "internal": ("INTERNAL", "INTERNAL: reads real data. This report stays inside the hospital."),
+    "release": (
+        "SYNTHETIC",
+        "SYNTHETIC DATA: no row describes a person. This report holds no number computed from a real patient.",
+    ),
+}
+MOST_FLAGS = 200
+MOST_REASONS = 12
+
+
+def as_html(context: ReportContext, audience: Audience) -> str:
+    """The page. For a release, `context` is `ReportContext.for_release()`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("synthgen.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": number, "up": up, "duration": duration, "code": code, "breakable": breakable}
+    return environment.get_template("report.html").render(**_content(context, audience))
+
+
+def as_dict(context: ReportContext, audience: Audience) -> dict[str, Any]:
+    """The same for machines, without charts."""
+    content: dict[str, Any] = {
+        "format": 1,
+        "audience": audience,
+        "mark": MARKS[audience][1],
+        "run": context.run,
+        "job": context.job,
+        "cohort": context.dictionary.name,
+        "synthetic_patients": len(context.synthetic),
+        "claim": context.claim.as_dict(),
+        "findings": [asdict(f) | {"name": f.name} for f in context.findings],
+        "flags": [asdict(f) for f in context.flags],
+        "versions": dict(context.versions),
+    }
+    if audience == "internal":
+        content |= {
+            "spending": asdict(context.spending) if context.spending else None,
+            "verdicts": _verdicts(context),
+            "objections": objections(context, {}),
+            "stages": [asdict(s) for s in context.stages],
+        }
+    return content
+
+
+def number(value: float | None) -> str:
+    """Three significant digits."""
+    return "–" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes and seconds."""
+    return f"{seconds:.1f} s" if seconds < 100 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def code(text: str) -> Markup:
+    """Text with `commands` set as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def breakable(name: str) -> Markup:
+    """A long name that may go on in the next line after / and _."""
+    return Markup(re.sub(r"([/_])", r"\1<wbr>", str(escape(name))))
+
+
+def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
+    mark, in_words = MARKS[audience]
+    by_section = {s: _in_section(context, s) for s in ("fidelity", "rules", "utility", "audit")}
+    charts = _charts(context, by_section)
+    return {
+        "audience": audience,
+        "mark": mark,
+        "mark_in_words": in_words,
+        "css": (Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
+        "run": context.run,
+        "job": context.job,
+        "dictionary": context.dictionary,
+        "patients": len(context.synthetic),
+        "claim": context.claim,
+        "spending": context.spending,
+        "counts": _verdicts(context),
+        "objections": objections(context, {}),
+        "most_reasons": MOST_REASONS,
+        "charts": charts,
+        **by_section,
+        "flags": context.flags,
+        "most_flags": MOST_FLAGS,
+        "twins": _twins,
+        "dropped": len(to_drop(context)),
+        "stages": context.stages,
+        "longest": max((s.seconds for s in context.stages), default=1) or 1,
+        "total_time": duration(sum(s.seconds for s in context.stages)),
+        "versions": context.versions,
+        "sections": _sections(context, by_section, charts, audience),
+    }
+
+
+def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dict[str, Any]:
+    from synthgen.cohort import concatenate
+    from synthgen.report import cohort_charts, finding_charts
+
+    halves = [cohort for cohort in (context.train, context.holdout) if cohort is not None]
+    real = concatenate(halves) if halves else None
+    synthetic, dictionary = context.synthetic, context.dictionary
+    drawn = {
+        "budget": finding_charts.budget(context.spending) if context.spending else "",
+        "fidelity": finding_charts.scale([f for f in by_section["fidelity"] if f.column is None]),
+        "utility": finding_charts.forest(by_section["utility"], "value", "trained on real"),
+        "audit": finding_charts.forest(
+            [f for f in by_section["audit"] if "auc" in f.metric], "AUC of the attack", even=0.5
+        ),
+        "trajectories": cohort_charts.trajectories(synthetic, real, dictionary),
+        "survival": cohort_charts.kaplan_meier(synthetic, real, dictionary),
+        "correlations": cohort_charts.correlation_difference(synthetic, real, dictionary) if real else "",
+    }
+    return {name: Markup(svg) for name, svg in drawn.items()}  # drawn here, text escaped by matplotlib
+
+
+def _sections(
+    context: ReportContext, by_section: dict[str, list[Finding]], charts: dict[str, Any], audience: Audience
+) -> list[tuple[str, str]]:
+    internal = audience == "internal"
+    present = {
+        ("claim", "Claim"): True,
+        ("verdict", "Verdict"): internal,
+        ("budget", "Budget"): bool(context.spending or context.claim.charges),
+        ("utility", "Utility"): bool(by_section["utility"]),
+        ("fidelity", "Fidelity" if internal else "The synthetic cohort"): bool(
+            by_section["fidelity"] or by_section["rules"] or charts["trajectories"] or charts["survival"]
+        ),
+        ("audit", "Audit"): bool(by_section["audit"]),
+        ("flags", "Flags"): internal or bool(context.flags),
+        ("outside", "Outside the guarantee"): True,
+        ("stages", "Time and memory"): bool(context.stages),
+    }
+    return [section for section, shown in present.items() if shown]
+
+
+def _in_section(context: ReportContext, section: str) -> list[Finding]:
+    return [f for f in context.findings if f.section == section]
+
+
+def _verdicts(context: ReportContext) -> dict[str, int]:
+    counts = Counter(f.verdict for f in context.findings)
+    return {verdict: counts[verdict] for verdict in ("pass", "fail", "inconclusive", "information")}
+
+
+def _twins(flag: Flag) -> int:
+    return len(patients_of(flag)) - 1
