@@ -17,7 +17,7 @@ def objections(context: ReportContext, accepted: Mapping[str, str]) -> list[str]
     Args:
         accepted: names of inconclusive findings -> the person who accepts them.
     """
-    return [*_of_claim(context), *_of_findings(context, accepted), *_of_flags(context)]
+    return [*_of_claim(context), *_of_cohort(context), *_of_findings(context, accepted), *_of_flags(context)]
 
 
 def to_drop(context: ReportContext) -> frozenset[str]:
@@ -39,6 +39,16 @@ def _of_claim(context: ReportContext) -> list[str]:
             f"all runs on these patients together spent epsilon {context.spending.all_runs:.2f}, above the cap of "
             f"{context.spending.cap:g} (`synthgen budget`)"
         )
+    return reasons
+
+
+def _of_cohort(context: ReportContext) -> list[str]:
+    reasons = []
+    ids = context.synthetic.ids
+    if context.synthetic.origin != "synthetic" or not ids.str.startswith("SYN-").all():
+        reasons.append("the cohort is not marked as synthetic: its origin or its ids (SYN-...) say otherwise")
+    if to_drop(context).issuperset(ids):
+        reasons.append("every synthetic patient has a severe flag, so nothing would be left to release")
     if context.dictionary.unreviewed:
         reasons.append(
             f"{len(context.dictionary.unreviewed)} columns of the dictionary are unreviewed: their bounds were read from the data"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from synthgen.flags import RANK, Flag
 
@@ -42,8 +43,20 @@ def patients_of(flag: Flag) -> tuple[str, ...]:
     return (flag.patient_id, *flag.evidence.get(TWINS, ()))
 
 
+def among(flags: Iterable[Flag], patients: Container[str]) -> list[Flag]:
+    """The flags that speak of at least one of these patients, and of these alone."""
+    kept = [(flag, [p for p in patients_of(flag) if p in patients]) for flag in flags]
+    return [
+        replace(flag, patient_id=left[0], evidence=_with_twins(flag.evidence, left[1:])) for flag, left in kept if left
+    ]
+
+
 def _told_by_one(group: list[Flag]) -> list[Flag]:
     patients = sorted({patient for flag in group for patient in patients_of(flag)})
     told = [flag for flag in group if flag.patient_id == patients[0]]
-    twins = {TWINS: patients[1:]} if len(patients) > 1 else {}
-    return [replace(flag, evidence={**flag.evidence, **twins}) for flag in told]
+    return [replace(flag, evidence=_with_twins(flag.evidence, patients[1:])) for flag in told]
+
+
+def _with_twins(evidence: Mapping[str, Any], twins: Sequence[str]) -> dict[str, Any]:
+    rest = {key: value for key, value in evidence.items() if key != TWINS}
+    return rest | ({TWINS: list(twins)} if twins else {})

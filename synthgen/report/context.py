@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spending:
-    """Epsilon at one `delta` for the patients of the cohort: the job's target, what this run spent, all runs together (released
-    or not), and the cap that an officer set."""
+    """Epsilon for the patients of the cohort: the job's target, what this run spent, all runs together (released or not), and
+    the cap that an officer set, all at the cap's `delta`."""
 
     target: float
     run: float

@@ -23,7 +23,7 @@ MARKS: dict[Audience, tuple[str, str]] = {
     "internal": ("INTERNAL", "INTERNAL: reads real data. This report stays inside the hospital."),
     "release": (
         "SYNTHETIC",
-        "SYNTHETIC DATA: no row describes a person. This report holds no number computed from a real patient.",
+        "SYNTHETIC DATA: no row describes a person. Nothing in this report was computed from a real patient without noise.",
     ),
 }
 MOST_FLAGS = 200
