@@ -119,10 +119,15 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     """delta of a Gaussian mechanism with sensitivity / sigma = mu: Phi(mu/2 - e/mu) - exp(e) Phi(-mu/2 - e/mu)."""
     if mu == 0:
         return 0.0
-    from scipy.special import log_ndtr
+    log_in, log_out = _log_phi(mu / 2 - epsilon / mu), epsilon + _log_phi(-mu / 2 - epsilon / mu)
+    return -math.exp(log_in) * math.expm1(min(0.0, log_out - log_in))
 
-    log_in, log_out = log_ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
-    return float(-math.exp(log_in) * math.expm1(min(0.0, log_out - log_in)))
+
+def _log_phi(x: float) -> float:
+    """log of the normal distribution function. By hand, since the ledger prices full-batch runs in processes without SciPy."""
+    if x > -30:
+        return math.log1p(-math.erfc(x / math.sqrt(2)) / 2) if x > 0 else math.log(math.erfc(-x / math.sqrt(2)) / 2)
+    return -(x**2) / 2 - math.log(-x * math.sqrt(2 * math.pi)) + math.log1p(-1 / x**2 + 3 / x**4)
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:

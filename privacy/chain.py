@@ -27,13 +27,16 @@ PATIENCE = 120
 """Seconds to wait while others append."""
 
 _LOCK = int.from_bytes(hashlib.sha256(b"synthgen ledger").digest()[:7], "big")
-_TABLE = sa.Table(
-    "ledger",
-    sa.MetaData(),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("content", sa.Text, nullable=False),
-    sa.Column("hash", sa.String(64), nullable=False),
-)
+
+
+def _table(name: str) -> sa.Table:
+    return sa.Table(
+        name,
+        sa.MetaData(),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("content", sa.Text, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+    )
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,11 @@ class Append:
     entries: list[Entry]
     _connection: sa.Connection = field(repr=False)
     _last: str = field(repr=False)
-    _key: bytes = field(repr=False)
+    _chain: Chain = field(repr=False)
 
     def append(self, content: Mapping[str, Any]) -> None:
-        number, text = len(self.entries) + 1, canonical(content)
-        self._last = _hash(self._key, self._last, text)
-        self._connection.execute(_TABLE.insert().values(number=number, content=text, hash=self._last))
+        number = len(self.entries) + 1
+        self._last = self._chain._insert(self._connection, number, self._last, content)
         self.entries.append(Entry(number, content))
 
 
@@ -80,14 +82,16 @@ class Chain:
     Args:
         url: `sqlite:///path` or `postgresql://...`.
         key: the secret that all entries are hashed with.
+        table: the chain's own table; one database can hold several chains.
 
     Raises:
         ConfigError: for a URL of another kind.
         WorkspaceError: for a database that is corrupt, tampered with, full, cannot be written, or was begun with another key.
     """
 
-    def __init__(self, url: str, key: bytes) -> None:
+    def __init__(self, url: str, key: bytes, table: str = "ledger") -> None:
         self._engine = _engine(url)
+        self._table = _table(table)
         self._key = key
         self._place = self._engine.url.render_as_string(hide_password=True)
         if not self._begun():
@@ -95,35 +99,53 @@ class Chain:
 
     def read(self) -> list[Entry]:
         """All entries, verified."""
-        with self._connection() as connection:
+        with self.transaction() as connection:
             return self._sound(self._rows(connection))
 
     @contextmanager
     def append(self) -> Iterator[Append]:
         """A transaction that nobody else appends beside; rolled back if the block raises."""
-        with self._connection(exclusive=True) as connection:
+        with self.transaction(exclusive=True) as connection:
             rows = self._rows(connection)
-            yield Append(self._sound(rows), connection, rows[-1].hash, self._key)
+            yield Append(self._sound(rows), connection, rows[-1].hash, self)
+
+    def extend(self, connection: sa.Connection, content: Mapping[str, Any]) -> Entry:
+        """Adds an entry within an exclusive `transaction`, at the cost of reading the last one alone.
+
+        What came before is not verified here: a change to it shows in `verify` all the same.
+        """
+        newest = sa.select(self._table).order_by(self._table.c.number.desc()).limit(1)
+        last = connection.execute(newest).one()
+        self._insert(connection, last.number + 1, last.hash, content)
+        return Entry(last.number + 1, content)
+
+    def newest(self, count: int, before: int | None = None) -> list[Entry]:
+        """The last `count` entries (those `before` a number), newest first; for display, so not verified."""
+        query = sa.select(self._table).order_by(self._table.c.number.desc()).limit(count)
+        if before is not None:
+            query = query.where(self._table.c.number < before)
+        with self.transaction() as connection:
+            return [Entry(row.number, json.loads(row.content)) for row in connection.execute(query)]
 
     def verify(self, root: str | None = None) -> Verification:
         """Recomputes every hash; with a `root` saved earlier, also tells whether the chain still goes through it."""
-        with self._connection() as connection:
+        with self.transaction() as connection:
             rows = self._rows(connection)
         return self._verification(rows, root)
 
     @property
     def root(self) -> str:
         """`number:hash` of the last entry. Saved elsewhere, it proves later that nothing before it was changed or cut off."""
-        with self._connection() as connection:
+        with self.transaction() as connection:
             rows = self._rows(connection)
         self._sound(rows)
         return _root(rows)
 
     def _begun(self) -> bool:
-        with self._connection() as connection:
-            if not sa.inspect(connection).has_table(_TABLE.name):
+        with self.transaction() as connection:
+            if not sa.inspect(connection).has_table(self._table.name):
                 return False
-            first = connection.execute(sa.select(_TABLE).where(_TABLE.c.number == 1)).first()
+            first = connection.execute(sa.select(self._table).where(self._table.c.number == 1)).first()
         if first is None or first.hash != _hash(self._key, "", first.content):
             raise WorkspaceError(
                 f"{self._place}: this ledger was begun with another key, or its first entry was changed. Restore ledger.key "
@@ -132,13 +154,19 @@ class Chain:
         return True
 
     def _begin(self) -> None:
-        with self._connection(exclusive=True) as connection:
-            connection.execute(CreateTable(_TABLE, if_not_exists=True))
+        with self.transaction(exclusive=True) as connection:
+            connection.execute(CreateTable(self._table, if_not_exists=True))
             if not self._rows(connection):
-                Append([], connection, "", self._key).append({"kind": "begin", "format": 1})
+                Append([], connection, "", self).append({"kind": "begin", "format": 1})
+
+    def _insert(self, connection: sa.Connection, number: int, previous: str, content: Mapping[str, Any]) -> str:
+        text = canonical(content)
+        digest = _hash(self._key, previous, text)
+        connection.execute(self._table.insert().values(number=number, content=text, hash=digest))
+        return digest
 
     def _rows(self, connection: sa.Connection) -> Sequence[Any]:
-        return connection.execute(sa.select(_TABLE).order_by(_TABLE.c.number)).all()
+        return connection.execute(sa.select(self._table).order_by(self._table.c.number)).all()
 
     def _sound(self, rows: Sequence[Any]) -> list[Entry]:
         found = self._verification(rows)
@@ -162,8 +190,8 @@ class Chain:
         return Verification(len(rows), root, first_bad, text or f"{len(rows)} entries, chain sound, root {root}")
 
     @contextmanager
-    def _connection(self, exclusive: bool = False) -> Iterator[sa.Connection]:
-        """A transaction, with the database's complaints in words."""
+    def transaction(self, exclusive: bool = False) -> Iterator[sa.Connection]:
+        """A transaction on the chain's database, with its complaints in words; in an exclusive one nobody writes beside us."""
         try:
             with self._engine.connect().execution_options(exclusive=exclusive) as connection, connection.begin():
                 yield connection

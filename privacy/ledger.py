@@ -143,6 +143,7 @@ class Ledger:
         if not patients or any(len(tag) != TAG_BYTES for tag in patients):
             raise PrivacyError("A reservation needs its patients, as the keyed hashes that `patient_tags` makes")
         asked = Reservation(run_id, dataset, frozenset(patients), tuple(charges), cap.delta)
+        epsilon(asked.charges, cap.delta)  # loads the accountant and its caches before others have to wait for us
         with self._chain.append() as transaction:
             book = Book(transaction.entries)
             if run_id in book.reservations:
@@ -317,10 +318,10 @@ def _must_fit(asked: Reservation, book: Book, spent: Spent) -> None:
     before, alone = (epsilon(charges, spent.delta) for charges in (_all_charges(earlier), asked.charges))
     names = ", ".join(sorted({r.dataset for r in earlier})) or "no run yet"
     raise BudgetExceeded(
-        f"{spent.dataset}: its patients have given epsilon {_up(before)} ({names}), run {asked.run_id} on {asked.dataset} asks for "
-        f"{_up(alone)}; together that is {_up(spent.epsilon)} at delta {spent.delta:g}, above the cap of {spent.cap.epsilon:g}. "
-        f"Nothing was charged and nothing read. Ask for a smaller epsilon, or have the privacy officer raise the cap of "
-        f"{spent.dataset} (`synthgen budget`)"
+        f"{spent.dataset}: its patients have given epsilon {_up(before)} ({names}), run {asked.run_id} on {asked.dataset} "
+        f"asks for {_up(alone)}; together that is {_up(spent.epsilon)} at delta {spent.delta:g}, above the cap of "
+        f"{spent.cap.epsilon:g}. Nothing was charged and nothing read. Ask for a smaller epsilon, or have the privacy officer "
+        f"raise the cap of {spent.dataset} (`synthgen budget`)"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent, get_epsilon_gaussian
 from dp_accounting.pld import PLDAccountant
 from scipy.integrate import quad
+from scipy.special import log_ndtr
 from scipy.stats import norm
 
 from privacy import accounting
@@ -55,6 +56,11 @@ def test_delta_of_a_gaussian_is_its_hockey_stick_divergence(sigma: float, eps: f
 @pytest.mark.parametrize("target", [1e-3, 1e-4, 1e-8])
 def test_epsilon_of_a_gaussian_is_balle_and_wangs(sigma: float, target: float) -> None:
     assert epsilon([charge(sigma)], target) == pytest.approx(get_epsilon_gaussian(sigma, target), rel=1e-6)
+
+
+@pytest.mark.parametrize("x", [-1e4, -100.0, -30.001, -29.999, -8.0, -1.0, 0.0, 1.0, 8.0, 40.0])
+def test_log_of_the_normal_distribution_function(x: float) -> None:
+    assert accounting._log_phi(x) == pytest.approx(log_ndtr(x), rel=1e-10, abs=1e-300)
 
 
 def test_full_batch_gaussians_compose_into_one() -> None:
