@@ -1,0 +1,48 @@
+"""Write the bundle that may leave, or say every reason why not (exit code 1). `--verify BUNDLE` checks a bundle anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synthgen.cli.console import Json, emit
+from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
+
+Accept = Annotated[list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept; may be repeated.")]
+
+
+def command(
+    run: RunArgument = None,
+    by: Annotated[str, typer.Option(help="Who releases, and accepts what is accepted.")] = "",
+    accept: Accept = None,
+    verify: Annotated[Path | None, typer.Option(help="A bundle to check instead: every file as it was written?")] = None,
+    folder: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    if verify is not None:
+        _verify(verify, as_json)
+        return
+    from synthgen.pipeline import STAGES
+    from synthgen.release import release
+    from synthgen.report.of_run import context_of
+
+    found = workspace(folder).run(run)
+    unfinished = [stage for stage in STAGES if stage not in found.stages]
+    with found.locked():
+        bundle = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
+    emit({"bundle": str(bundle), "released_by": by}, f"released by {by}: {bundle}", as_json)
+
+
+def _verify(bundle: Path, as_json: bool) -> None:
+    from privacy.errors import ConfigError
+    from synthgen.release import verify
+
+    if not bundle.is_dir():
+        raise ConfigError(f"{bundle}: no such folder; name the folder of a release")
+    faults = verify(bundle)
+    words = "\n".join(faults) or f"{bundle}: every file is as it was written"
+    emit({"bundle": str(bundle), "whole": not faults, "faults": faults}, words, as_json)
+    if faults:
+        raise typer.Exit(1)
