@@ -68,7 +68,11 @@ class Column(Entry):
     """One column: what may stand in it."""
 
     type: Literal["continuous", "integer", "categorical", "ordinal", "text", "file", "id"]
-    role: Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose"] | None = None
+    role: (
+        Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"]
+        | None
+    ) = None
+    """`hpo`, `disease` (OMIM or ORPHA), `gene` (HGNC symbol) and `hgvs` say which vocabulary the cells are of."""
     label: str | None = None
     unit: str | None = None
     bounds: tuple[float, float] | None = None
@@ -179,6 +183,18 @@ class Schedule(Entry):
     """Earliest and latest administrative end of follow-up."""
 
 
+class MendelianDisease(Entry):
+    """What is publicly known of one disease of a phenotype cohort: its entry in OMIM or Orphanet."""
+
+    label: str
+    gene: Word | None = None
+    """HGNC symbol of the gene that defines it."""
+    hgnc: str | None = None
+    """HGNC:..."""
+    inheritance: Literal["dominant", "recessive", "x-linked"] | None = None
+    """Default: as HPO's annotations say, else dominant."""
+
+
 class DiseaseKnowledge(Entry):
     """What is publicly known of the disease beyond single columns."""
 
@@ -187,6 +203,8 @@ class DiseaseKnowledge(Entry):
     """One entry for each event category of the outcome's status."""
     events: dict[Word, EventRate] = {}
     """One entry for each code of the `events` table."""
+    diseases: dict[Word, MendelianDisease] = {}
+    """One entry for each category of the column whose role is `disease`."""
 
 
 class Rule(Entry):
@@ -229,6 +247,9 @@ class Dictionary(Entry):
     """The public size of the cohort; rates and normalisers come from it, never from the data. The claim publishes it."""
     provenance: str | None = None
     licence: str | None = None
+    publications: tuple[Word, ...] = ()
+    """References (PMID:...) in which patients of this cohort were described. Public annotations that cite them were counted
+    in these very patients: they are no public knowledge here, and every prior leaves them out."""
     tables: dict[str, Table]
     outcome: Outcome | None = None
     rules: tuple[Rule, ...] = ()

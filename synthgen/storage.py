@@ -19,7 +19,7 @@ from synthgen.cohort import Cohort
 from synthgen.conformance import conform, numbers, place, rows, undeclared, words
 from synthgen.dictionary import TABLES
 from synthgen.errors import DataError, WorkspaceError
-from synthgen.formats import csv, parquet
+from synthgen.formats import csv, parquet, phenopackets
 
 if TYPE_CHECKING:
     from synthgen.cohort import Origin
@@ -34,7 +34,8 @@ _NOT_RECORDED = "NA"
 
 
 def read_cohort(folder: Path, dictionary: Dictionary) -> Cohort:
-    """The real cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary.
+    """The real cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary,
+    or the one in a zip of phenopackets (`data: cohort.zip`).
 
     Columns are renamed, recoded and multiplied as the dictionary says. Where `patients` shares a file with another table,
     each patient's first recorded value is taken.
@@ -42,7 +43,18 @@ def read_cohort(folder: Path, dictionary: Dictionary) -> Cohort:
     Raises:
         DataError: every breach of every table at once, or the first file that cannot be read.
     """
-    return _read_folder(folder, dictionary, "real")
+    return _read_packets(folder, dictionary) if folder.suffix == ".zip" else _read_folder(folder, dictionary, "real")
+
+
+def _read_packets(archive: Path, dictionary: Dictionary) -> Cohort:
+    """The real cohort in a zip of phenopackets, with the columns that the dictionary declares."""
+    tables = phenopackets.read(archive)
+    declared = {
+        name: tables[name].reindex(columns=list(table.columns))
+        for name, table in dictionary.tables.items()
+        if name in tables
+    }
+    return Cohort.checked(declared, dictionary, "real")
 
 
 def read_synthetic(folder: Path, dictionary: Dictionary) -> Cohort:
