@@ -176,9 +176,7 @@ def _place(column: Column, knowledge: Knowledge, rng: np.random.Generator) -> tu
     return float(np.clip(centre, low + 0.05 * width, high - 0.05 * width)), float(between)
 
 
-def _number(
-    knowledge: Knowledge, centre: float, between: float, horizon: float, rng: np.random.Generator
-) -> Numeric:
+def _number(knowledge: Knowledge, centre: float, between: float, horizon: float, rng: np.random.Generator) -> Numeric:
     within = between * np.exp(rng.normal(-0.5, 0.35))
     if knowledge.within is not None:
         within = knowledge.within * np.exp(rng.normal(0, 0.2))
@@ -303,7 +301,11 @@ def _code(dictionary: Dictionary, stated: EventRate | None, horizon: float, rng:
         column = dictionary.tables["events"].columns[name]
         dose, spread = _place(column, Knowledge(source="none"), rng)
         if stated is not None:
-            dose = None if stated.dose is None else float(to_scale(column, np.array([stated.dose]))[0]) + 0.2 * spread * rng.normal()
+            dose = (
+                None
+                if stated.dose is None
+                else float(to_scale(column, np.array([stated.dose]))[0]) + 0.2 * spread * rng.normal()
+            )
         elif duration is None:
             dose = None
     return Rate(

@@ -157,7 +157,9 @@ def _patients(
     once = np.zeros((len(hidden), 1))
     values: dict[str, NDArray[Any]] = {"patient_id": ids}
     for name, column in dictionary.static.items():
-        cells = _marginal(column, population.static[name], hidden, once, np.ones_like(once, dtype=bool), population, rng)
+        cells = _marginal(
+            column, population.static[name], hidden, once, np.ones_like(once, dtype=bool), population, rng
+        )
         values[name] = _blank(cells, population.missing.get(name), hidden, once, rng)[:, 0]
     if dictionary.outcome:
         values[dictionary.outcome.time], values[dictionary.outcome.status] = end, status
@@ -286,7 +288,11 @@ def _events(
     order = np.lexsort((joined["code"], joined["day"], joined["patient"]))
     joined = {key: value[order] for key, value in joined.items()}
     code = code_column(dictionary)
-    values: dict[str, NDArray[Any]] = {"patient_id": ids[joined["patient"]], "day": joined["day"], str(code): joined["code"]}
+    values: dict[str, NDArray[Any]] = {
+        "patient_id": ids[joined["patient"]],
+        "day": joined["day"],
+        str(code): joined["code"],
+    }
     if stop := stop_column(dictionary):
         values[stop] = joined["stop"]
     if dose := dose_column(dictionary):

@@ -1,0 +1,79 @@
+"""The fit without privacy: all weights are trained on the patients themselves, then the same statistics without noise."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from generators.ehr import transport
+from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
+from generators.ehr.encoding import Records
+from generators.ehr.fitted import Fitted
+from generators.ehr.model import RecordVAE
+from generators.ehr.pretraining import Simulated, cropped
+from generators.ehr.process import Chance
+from generators.ehr.settings import Settings
+from generators.ehr.transport import Centre
+from synthgen.generator import Progress
+from synthgen.randomness import child_seed
+
+REFERENCE = 6000
+DRAWS = 8
+"""Latent draws a patient in the validation loss, the same at every pass."""
+
+
+def fit(
+    model: RecordVAE, public: Simulated, patients: Records, settings: Settings, seed: int, progress: Progress
+) -> Fitted:
+    """From the pretrained weights. Deterministic given `seed`."""
+    layout = model.layout
+    calibration = public.public
+    for _ in range(3):
+        vectors = first_moments(calibration, layout, patients)
+        calibration = recalibrated(calibration, vectors.mean(dim=0), vectors.mean(dim=0))
+    records = cropped(calibration.apply(patients, layout))
+    passes = _train(model, records, settings, seed, progress)
+    progress("training on the patients", passes, passes)
+    moments = LatentMoments(model, records)
+    fitted = Fitted(model, calibration, moments.prior(moments(records).mean(dim=0)))
+    if not layout.numeric:
+        return fitted
+    chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
+    own = transport.split(fitted.patients(*fitted.latents(REFERENCE, chance), chance), layout)
+    centre = Centre.of(own)
+    target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
+    return Fitted(model, calibration, fitted.prior, transport.fit(own, centre, target))
+
+
+def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:
+    """Stops when held-out patients no longer gain, and goes back to where they gained most. Returns the passes made."""
+    stream = torch.Generator().manual_seed(child_seed(seed, "ehr", "finetune"))
+    patients = len(records["end"])
+    order = torch.randperm(patients, generator=stream)
+    held = order[: max(1, round(0.15 * patients))]
+    rest = order[len(held) :] if patients > len(held) else order
+    validation, draws = _rows(records, held), torch.randn(DRAWS, 1, model.latent, generator=stream)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.finetune_rate, weight_decay=0.01)
+    best, weights, since = float("inf"), copy.deepcopy(model.state_dict()), 0
+    for done in range(settings.finetune_epochs):
+        for rows in rest[torch.randperm(len(rest), generator=stream)].split(32):
+            loss = -model(_rows(records, rows), torch.randn(len(rows), model.latent, generator=stream)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimizer.step()
+        with torch.no_grad():
+            now = -float(torch.stack([model(validation, d).mean() for d in draws]).mean())
+        progress("training on the patients", done + 1, settings.finetune_epochs)
+        if now < best:
+            best, weights, since = now, copy.deepcopy(model.state_dict()), 0
+        elif (since := since + 1) >= settings.patience:
+            break
+    model.load_state_dict(weights)
+    return done + 1
+
+
+def _rows(records: Records, rows: Tensor) -> Records:
+    return {name: v[rows] for name, v in records.items()}

@@ -1,0 +1,80 @@
+"""What may be set of the EHR generator. The defaults were chosen on simulated cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from synthgen.errors import ConfigError
+
+
+class Shares(BaseModel):
+    """How the privacy budget is split: shares of mu^2 (Dong et al. 2022: Gaussian mechanisms compose by adding mu^2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    location: float = Field(default=0.06, gt=0, lt=1)
+    """A first look at every number's mean and spread."""
+    scale: float = Field(default=0.12, gt=0, lt=1)
+    """The same again around the first answer."""
+    gradient: float = Field(default=0.42, gt=0, lt=1)
+    """DP-SGD on few trained numbers."""
+    codes: float = Field(default=0.15, gt=0, lt=1)
+    """Mean and second moments of the latent codes."""
+    moments: float = Field(default=0.25, gt=0, lt=1)
+    """Second moments between and within patients."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Shares:
+        if abs(sum(self.model_dump().values()) - 1) > 1e-6:
+            raise ValueError("the shares need to sum to 1")
+        return self
+
+
+class Settings(BaseModel):
+    """Settings of `EHRVAE`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latent: int = Field(default=10, ge=2, le=64)
+    hidden: int = Field(default=64, ge=8, le=512)
+    max_visits: int = Field(default=32, ge=2, le=200)
+    """Visits of a patient beyond this number are not looked at."""
+    max_events: int = Field(default=64, ge=1, le=1000)
+    """Coded events of a patient beyond this number are not looked at."""
+    populations: int = Field(default=48, ge=2)
+    """How many simulated populations it is pretrained on."""
+    pretrain_patients: int = Field(default=6000, ge=50)
+    pretrain_epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=256, ge=8)
+    learning_rate: float = Field(default=3e-3, gt=0, le=0.1)
+    gradient_steps: int = Field(default=30, ge=1, le=1000)
+    gradient_rate: float = Field(default=0.2, gt=0, le=2)
+    """Step in whitened units: 1 would go to the noisy optimum at once."""
+    gradient_numbers: int = Field(default=48, ge=1, le=2000)
+    """How many numbers DP-SGD trains: the directions in which simulated populations differ most."""
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    """Of the gradient steps; the other sums take every patient."""
+    clip_quantile: float = Field(default=0.6, gt=0, lt=1)
+    """Clip norms are this quantile of the norms of simulated patients."""
+    shares: Shares = Shares()
+    finetune_epochs: int = Field(default=200, ge=1)
+    """Without privacy: at most so many passes over the patients."""
+    finetune_rate: float = Field(default=1e-3, gt=0, le=0.1)
+    patience: int = Field(default=20, ge=1)
+    """Without privacy: passes without a better validation loss before it stops."""
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> Settings:
+        """Raises ConfigError with every fault and its place."""
+        try:
+            return cls.model_validate(dict(settings))
+        except ValidationError as error:
+            raise ConfigError(
+                "\n".join(
+                    f"generators.ehr.{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}"
+                    for e in error.errors(include_input=False, include_url=False)
+                )
+            ) from None

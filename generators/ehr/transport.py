@@ -1,0 +1,192 @@
+"""Moves synthetic numbers so that their means and second moments, between patients and within them, are those of the cohort.
+
+A patient's numbers are split into the mean over visits and deviations from it. Given everything that stays as it is
+(categories at visits, static columns, how follow-up ended: the *anchors*), each part is moved by the linear optimal
+transport map between Gaussians (Peyré and Cuturi 2019, section 2.6). Constants stay constant, nothing else changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from generators.ehr.calibration import LIMIT
+from generators.ehr.encoding import Records
+from generators.ehr.layout import Layout, is_ordered, size
+from generators.ehr.likelihood import score
+
+
+@dataclass(frozen=True)
+class Split:
+    """What moments are made of: numbers and anchors, between and within patients."""
+
+    present: Tensor  # [patients, numeric]
+    mean: Tensor  # [patients, numeric] over visits
+    deviation: Tensor  # [patients, visits, numeric], 0 where missing
+    known: Tensor  # [patients, visits, numeric]
+    anchor: Tensor  # [patients, anchors]
+    anchor_deviation: Tensor  # [patients, visits, ordered]
+
+
+def split(records: Records, layout: Layout, values: str = "x") -> Split:
+    """`values` is `x` (what was recorded) or, of synthetic patients, `full`."""
+    x = records[values].clamp(-LIMIT, LIMIT).double()
+    seen = (records["seen"] > 0).unsqueeze(-1)
+    known = ~torch.isnan(x) & seen
+    count = known.sum(dim=1)
+    x = torch.where(known, torch.nan_to_num(x), 0.0)
+    mean = x.sum(dim=1) / count.clamp(min=1)
+    scores = [score(records["ordered"][..., j], size(c)) for j, c in enumerate(layout.ordered.values())]
+    signs = torch.stack(scores, dim=-1).double() if scores else x[..., :0]
+    written = (records["ordered"] >= 0) & seen
+    signs_mean = (signs * written).sum(dim=1) / written.sum(dim=1).clamp(min=1)
+    anchors = [signs_mean, torch.nan_to_num(records["static_x"]).double().clamp(-LIMIT, LIMIT)]
+    for j, column in enumerate(layout.static_discrete.values()):
+        if is_ordered(column):
+            anchors.append(score(records["static_c"][:, j], size(column)).double().unsqueeze(1))
+    anchors.append(torch.log(records["end"].double() + 0.05).unsqueeze(1))
+    anchors += [(records["cause"] == k).double().unsqueeze(1) for k in range(len(layout.causes) - 1)]
+    return Split(
+        present=(count > 0).double(),
+        mean=mean,
+        deviation=(x - mean.unsqueeze(1)) * known,
+        known=known.double(),
+        anchor=torch.cat(anchors, dim=1),
+        anchor_deviation=(signs - signs_mean.unsqueeze(1)) * written,
+    )
+
+
+@dataclass(frozen=True)
+class Centre:
+    """Public means around which moments between patients are taken."""
+
+    mean: Tensor
+    anchor: Tensor
+    anchor_sd: Tensor
+
+    @classmethod
+    def of(cls, parts: Split) -> Centre:
+        return cls(parts.mean.mean(dim=0), parts.anchor.mean(dim=0), parts.anchor.std(dim=0).clamp(min=0.05))
+
+
+def moments(parts: Split, centre: Centre) -> Tensor:
+    """[patients, numbers]: per patient the mean, its products with itself and the anchors, and the mean products of
+    deviations with each other and with the anchors' deviations."""
+    numeric = parts.mean.shape[1]
+    upper = torch.triu_indices(numeric, numeric)
+    mean = (parts.mean - centre.mean) * parts.present
+    anchor = (parts.anchor - centre.anchor) / centre.anchor_sd
+    d, a = parts.deviation, parts.anchor_deviation
+    pairs = (parts.known.transpose(1, 2) @ parts.known).clamp(min=1)
+    within = (d.transpose(1, 2) @ d) / pairs
+    cross = (d.transpose(1, 2) @ a) / parts.known.sum(dim=1).clamp(min=1).unsqueeze(-1)
+    return torch.cat(
+        [
+            mean,
+            (mean.unsqueeze(2) * mean.unsqueeze(1))[:, upper[0], upper[1]],
+            (mean.unsqueeze(2) * anchor.unsqueeze(1)).flatten(1),
+            within[:, upper[0], upper[1]],
+            cross.flatten(1),
+        ],
+        dim=1,
+    )
+
+
+@dataclass(frozen=True)
+class Transport:
+    """x' = shift + between (mean - slope anchor) + slope' anchor + the like of each deviation."""
+
+    centre: Centre
+    shift: Tensor  # [numeric]
+    between: Tensor  # [numeric, numeric]
+    between_anchor: Tensor  # [numeric, anchors] what is added for each anchor
+    within: Tensor
+    within_anchor: Tensor
+
+    def move(self, records: Records, layout: Layout) -> Tensor:
+        """[patients, visits, numeric] moved numbers, before any is lost."""
+        parts = split(records, layout, "full")
+        anchor = (parts.anchor - self.centre.anchor) / self.centre.anchor_sd
+        mean = self.shift + (parts.mean - self.centre.mean) @ self.between.T + anchor @ self.between_anchor.T
+        deviation = parts.deviation @ self.within.T + parts.anchor_deviation @ self.within_anchor.T
+        moved = (mean.unsqueeze(1) + deviation).float()
+        return torch.where(torch.isnan(records["x"]), torch.nan, moved)
+
+
+def fit(parts: Split, centre: Centre, target: Tensor) -> Transport:
+    """The map that brings synthetic patients to the target.
+
+    Args:
+        parts: of synthetic patients of the model; centre: of the same.
+        target: [numbers] what the mean of `moments` should be.
+    """
+    numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
+    half = numeric * (numeric + 1) // 2
+    lengths = [numeric, half, numeric * anchors, half, numeric * signs]
+    now = moments(parts, centre).mean(dim=0).split(lengths)
+    goal = target.split(lengths)
+    anchor = (parts.anchor - centre.anchor) / centre.anchor_sd
+    own = anchor.T @ anchor / len(anchor) + 0.02 * torch.eye(anchors, dtype=anchor.dtype)
+    between, between_anchor = _maps(
+        _square(now[1], numeric) - now[0].outer(now[0]),
+        _square(goal[1], numeric) - goal[0].outer(goal[0]),
+        now[2].reshape(numeric, anchors),
+        goal[2].reshape(numeric, anchors),
+        own,
+    )
+    d = parts.anchor_deviation
+    count = (parts.known.amax(dim=2).sum(dim=1)).clamp(min=1)
+    own_within = ((d.transpose(1, 2) @ d) / count[:, None, None]).mean(dim=0)
+    own_within = own_within + (0.02 * own_within.diagonal().mean() + 1e-4) * torch.eye(signs, dtype=d.dtype)
+    within, within_anchor = _maps(
+        _square(now[3], numeric),
+        _square(goal[3], numeric),
+        now[4].reshape(numeric, signs),
+        goal[4].reshape(numeric, signs),
+        own_within,
+    )
+    return Transport(centre, centre.mean + goal[0], between, between_anchor, within, within_anchor)
+
+
+def _maps(now: Tensor, goal: Tensor, cross: Tensor, cross_goal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """(map of the numbers, what to add for each anchor): regress on the anchors, move what is left, add the goal's slope."""
+    if own.shape[0] == 0:
+        return _transport(now, goal), cross
+    slope, slope_goal = cross @ torch.linalg.inv(own), cross_goal @ torch.linalg.inv(own)
+    rest = _positive(now - slope @ own @ slope.T, now)
+    rest_goal = _positive(goal - slope_goal @ own @ slope_goal.T, goal)
+    move = _transport(rest, rest_goal)
+    return move, slope_goal - move @ slope
+
+
+def _transport(now: Tensor, goal: Tensor) -> Tensor:
+    """The symmetric map A with A now A = goal."""
+    goal = _positive(goal, now)
+    root = _power(now, 0.5)
+    inverse = _power(now, -0.5)
+    return inverse @ _power(root @ goal @ root, 0.5) @ inverse
+
+
+def _positive(matrix: Tensor, like: Tensor) -> Tensor:
+    """The matrix with no eigenvalue so small that a number nearly follows from the others; noise can do that."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    least = 0.05 * like.diagonal().mean().clamp(min=1e-4)
+    out: Tensor = vectors @ torch.diag(values.clamp(min=float(least))) @ vectors.T
+    return out
+
+
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    out: Tensor = vectors @ torch.diag(values.clamp(min=1e-6) ** exponent) @ vectors.T
+    return out
+
+
+def _square(upper: Tensor, numeric: int) -> Tensor:
+    """Upper triangle -> symmetric matrix."""
+    out = torch.zeros(numeric, numeric, dtype=upper.dtype)
+    rows, columns = torch.triu_indices(numeric, numeric)
+    out[rows, columns] = upper
+    out[columns, rows] = upper
+    return out
