@@ -69,6 +69,11 @@ def test_full_batch_gaussians_compose_into_one() -> None:
     assert epsilon(several, 1e-4) == pytest.approx(epsilon([charge(sigma)], 1e-4), rel=1e-9)
 
 
+def test_steps_under_several_names_cost_the_same_as_under_one() -> None:
+    split = [charge(3.0, 0.25, 30, "a"), charge(3.0, 0.25, 70, "b")]
+    assert epsilon(split, 1e-4) == epsilon([charge(3.0, 0.25, 100)], 1e-4)
+
+
 @pytest.mark.parametrize("mu", [0.1, 0.6, 1.5])
 def test_loss_distribution_agrees_with_the_closed_form(mu: float) -> None:
     pld = accounting.loss_distribution(mu, ())

@@ -335,6 +335,7 @@ TAMPERING = {
     "flipped hash": (3, ["UPDATE ledger SET hash = replace(replace(hash, 'a', 'b'), '1', '2') WHERE number = 3"]),
     "deleted": (3, ["DELETE FROM ledger WHERE number = 3"]),
     "deleted and renumbered": (3, ["DELETE FROM ledger WHERE number = 3", *(_moved(n, n - 1) for n in (4, 5))]),
+    "renumbered": (5, [_moved(5, 7)]),
     "reordered": (3, [_moved(3, 99), _moved(4, 3), _moved(99, 4)]),
     "forged": (6, ["INSERT INTO ledger SELECT 6, content, hash FROM ledger WHERE number = 5"]),
     "inserted before": (1, ["INSERT INTO ledger SELECT 0, content, hash FROM ledger WHERE number = 5"]),
