@@ -164,6 +164,13 @@ def test_a_synthetic_cohort_may_be_one_patient_without_events_but_a_real_one_not
     assert sorted(b.split(":")[0] for b in refusal.value.breaches) == ["events", "patients"]
 
 
+def test_an_event_may_stop_on_its_day_and_a_visit_lie_on_the_last_one(dictionary: Dictionary):
+    given = tables()
+    given["events"]["stop"] = given["events"]["day"]
+    given["patients"]["followup_days"] = [60, 31, 0]
+    assert conform(given, dictionary)[1] == []
+
+
 def test_a_patient_without_visits_is_a_patient(dictionary: Dictionary):
     cohort = Cohort.checked(tables(), dictionary, "real")
     assert cohort.visits is not None

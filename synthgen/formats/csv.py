@@ -21,7 +21,9 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 def read(path: Path) -> pd.DataFrame:
     """All cells as str, None where empty. Raises DataError naming file and line when it is no such text."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    text = _text(path)
+    escaped = "'" in text
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = _header(path, next(reader, []))
         body = []
@@ -33,7 +35,8 @@ def read(path: Path) -> pd.DataFrame:
                     f"{path.name}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; "
                     "put cells that hold a comma in quotation marks."
                 )
-            body.append([_plain(cell) or None for cell in row])
+            cells = map(_plain, row) if escaped else row
+            body.append([cell or None for cell in cells])
     except csv.Error:
         raise DataError(
             f"{path.name}: line {reader.line_num}: a quotation mark does not close, or text follows it; "
