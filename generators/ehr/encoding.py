@@ -60,9 +60,9 @@ def to_log_days(days: NDArray[np.float64], layout: Layout) -> NDArray[np.float64
     return np.log(np.maximum(np.nan_to_num(days), 0.5) * 12 / layout.horizon)
 
 
-def from_log_days(values: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
-    """Whole days, at least one."""
-    return np.maximum(1.0, np.round(np.exp(np.clip(values, -20, 5)) * layout.horizon / 12))
+def from_log_days(values: Tensor, layout: Layout) -> Tensor:
+    """Whole days."""
+    return torch.round(values.double().clamp(-20, 5).exp() * layout.horizon / 12).float()
 
 
 def encode(cohort: Cohort, layout: Layout) -> Records:

@@ -219,7 +219,7 @@ def occurrences(records: Records, said: Whole, theta: Theta, layout: Layout) -> 
 
 def log_above(value: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
     """log P(Normal > value)."""
-    return torch.special.log_ndtr((mean - value) / sd)
+    return (0.5 * torch.erfc((value - mean) / (sd * 2**0.5))).clamp(min=1e-9).log()
 
 
 def kind_logits(theta: Theta, layout: Layout) -> list[Tensor]:

@@ -150,8 +150,7 @@ def _visits(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
         nominal_before = torch.where(masks["nominal"], nominal_before, nominal)
         gone_before = 2 * gone.float() - 1
         gap = _gap(said.gap[:, 0], chance)
-        days = torch.from_numpy(from_log_days((location + scale * gap).double().numpy(), layout)).float()
-        day = day + days
+        day = day + from_log_days(location + scale * gap, layout).clamp(min=1)
         stays = ~chance.true(said.stop[:, 0]) if layout.has_visits else here
         here = here & stays & (day <= end_day)
     out = {k: torch.stack(v, dim=1) for k, v in columns.items()}
@@ -213,8 +212,8 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
     at_risk = likelihood.exposure(end)
     first = chance.true(said.first)
     count = first.float()
-    patient, code, time = [*first.nonzero().T], [], []
-    patient, code, time = [patient[0]], [patient[1]], [torch.zeros(len(patient[0]))]
+    who, what = first.nonzero(as_tuple=True)
+    patient, code, time = [who], [what], [torch.zeros(len(who))]
     for place in range(BINS):
         rate = (said.log_rate[:, place] + theta["rate_again"] * count.log1p()).clamp(-9, 7).exp()
         new = torch.poisson((rate * at_risk[:, place : place + 1].clamp(max=1.0)).clamp(max=20), chance.stream).clamp(
@@ -263,7 +262,7 @@ def _details(
         log_length = location + scale * (
             length + theta["length_sd"].clamp(-3, 1).exp()[code] * chance.normal(len(code))
         )
-        ends = day + torch.from_numpy(from_log_days(log_length.double().numpy(), layout)).float()
+        ends = day + from_log_days(log_length, layout)
         if layout.dictionary.tables["events"].columns[layout.stop].missing:
             stop = torch.where(chance.true(stops) & (ends <= end_day), ends, torch.nan)
         else:
