@@ -29,6 +29,8 @@ SHORTEST_FROZEN = 5
 """Fewest recorded values at which a measurement that never changes is odd."""
 FEWEST_STEPS = 100
 """A column with fewer distinct values between its bounds may stand still, or on a bound, for good reason."""
+FEWEST_DIGITS = 10
+"""A value of fewer units of its column's resolution has one digit: rounding may well hold it still."""
 COMPARED = ("patients", "visits", "events", "phenotypes", "variants")
 """Tables in which near duplicates are looked for; notes and images vary from patient to patient whatever the record says."""
 
@@ -97,8 +99,11 @@ def frozen(cohort: Cohort, dictionary: Dictionary) -> list[Flag]:
     still = long & (patients[list(columns)].nunique() == 1)
     flags = []
     for patient in still.index[still.any(axis=1)].tolist():
-        names = still.columns[still.loc[patient]].tolist()
-        flags.append(_frozen(patient, patients.get_group(patient), columns, names, int(long.loc[patient].sum())))
+        rows = patients.get_group(patient)
+        held = {n: float(rows[n].dropna().iloc[0]) for n in still.columns[still.loc[patient]]}
+        held = {n: value for n, value in held.items() if not _coarse(value, columns[n])}
+        if held:
+            flags.append(_frozen(patient, rows, columns, held, int(long.loc[patient].sum())))
     return flags
 
 
@@ -132,19 +137,18 @@ def _on_bounds(
     )
 
 
-def _frozen(patient: str, rows: pd.DataFrame, columns: dict[str, Column], names: list[str], long: int) -> Flag:
-    values = {name: float(rows[name].dropna().iloc[0]) for name in names}
+def _frozen(patient: str, rows: pd.DataFrame, columns: dict[str, Column], held: dict[str, float], long: int) -> Flag:
     years = (float(rows["day"].max()) - float(rows["day"].min())) / 365.25
-    always = [f"{_label(n, columns[n])} always {_amount(v, columns[n])}" for n, v in values.items()]
+    always = [f"{_label(n, columns[n])} always {_amount(v, columns[n])}" for n, v in held.items()]
     return Flag(
         patient_id=patient,
         reason="frozen",
-        severity="moderate" if len(names) == long > 1 else "mild",
+        severity="moderate" if len(held) == long > 1 else "mild",
         text=f"Over {len(rows)} visits in {years:.1f} years nothing moves: {_listed(always)}. Repeated measurements of a living "
         "patient scatter.",
         reads_real_data=False,
-        evidence=dict(values),
-        score=len(names) / long,
+        evidence=dict(held),
+        score=len(held) / long,
     )
 
 
@@ -211,6 +215,12 @@ def _fine(column: Column) -> bool:
         return False
     decimals = 0 if column.type == "integer" else column.decimals
     return decimals is None or (column.bounds[1] - column.bounds[0]) * 10**decimals >= FEWEST_STEPS
+
+
+def _coarse(value: float, column: Column) -> bool:
+    """Whether a value lies so near its column's resolution that rounding alone may hold it still: 0.2 where 0.1 is a step."""
+    decimals = 0 if column.type == "integer" else column.decimals
+    return decimals is not None and abs(value) * 10**decimals < FEWEST_DIGITS
 
 
 def _label(name: str, column: Column) -> str:

@@ -149,6 +149,15 @@ def test_missing_values_do_not_make_a_trajectory_long():
     assert frozen(cohort(A=[(1.2, 4.0 + i / 10) for i in range(4)] + [(None, 4.5), (None, 4.6)]), ABOUT) == []
 
 
+@pytest.mark.parametrize(("value", "flagged"), [(0.4, False), (1.2, True)])
+def test_rounding_may_hold_a_small_value_still(value, flagged):
+    tables = ABOUT.tables["visits"].columns
+    rounded = tables | {"bilirubin": tables["bilirubin"].model_copy(update={"decimals": 1})}
+    visits = ABOUT.tables["visits"].model_copy(update={"columns": rounded})
+    about = ABOUT.model_copy(update={"tables": ABOUT.tables | {"visits": visits}})
+    assert bool(frozen(cohort(A=[(value, a) for _, a in MOVING]), about)) == flagged
+
+
 def raised(patient: str, severity: str = "mild", real: bool = False, score: float = 0.0, reason: str = "r") -> Flag:
     return Flag(patient, reason, severity, "Odd.", real, {}, score)
 
