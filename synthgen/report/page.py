@@ -131,7 +131,7 @@ def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dic
         "fidelity": finding_charts.scale([f for f in by_section["fidelity"] if f.column is None]),
         "utility": finding_charts.forest(by_section["utility"], "value", "trained on real"),
         "audit": finding_charts.forest(
-            [f for f in by_section["audit"] if "auc" in f.metric], "AUC of the attack", even=0.5
+            [f for f in by_section["audit"] if "auc" in f.metric.lower()], "AUC of the attack", even=0.5
         ),
         "trajectories": cohort_charts.trajectories(synthetic, real, dictionary),
         "survival": cohort_charts.kaplan_meier(synthetic, real, dictionary),
