@@ -9,9 +9,9 @@ from generators.ehr.layout import Layout
 from generators.ehr.settings import Settings
 from privacy.charges import Charge
 
-LOCATION, SCALE, GRADIENT, CODES, MOMENTS = (
-    f"ehr/{name}" for name in ("location", "scale", "gradient", "codes", "moments")
-)
+ORDER = LOCATION, SCALE, GRADIENT, CODES, MARGINALS, MOMENTS = (
+    "ehr/location", "ehr/scale", "ehr/gradient", "ehr/codes", "ehr/marginals", "ehr/moments"
+)  # fmt: skip
 
 
 def charges(layout: Layout, settings: Settings) -> list[Charge]:
@@ -26,9 +26,10 @@ def charges(layout: Layout, settings: Settings) -> list[Charge]:
             settings.gradient_steps,
         ),
         Charge(CODES, 1 / math.sqrt(shares.codes)),
+        Charge(MARGINALS, 1 / math.sqrt(shares.marginals)),
     ]
     if numbers:
         plan += [Charge(LOCATION, 1 / math.sqrt(shares.location)), Charge(SCALE, 1 / math.sqrt(shares.scale))]
     if layout.numeric:
         plan.append(Charge(MOMENTS, 1 / math.sqrt(shares.moments)))
-    return sorted(plan, key=lambda c: [LOCATION, SCALE, GRADIENT, CODES, MOMENTS].index(c.name))
+    return sorted(plan, key=lambda c: ORDER.index(c.name))

@@ -16,7 +16,7 @@
 | event_time, event_length, event_left | same | days / horizon; log time from start to stop, NaN where there is none; to the end |
 | event_x, event_c | [patients, events, columns] | numbers in public units, category numbers |
 | event_count | [patients, codes, bins] | events after day 0 by bin of time |
-| event_first | [patients, codes] | 1 where there is one at day 0 |
+| event_first, event_total | [patients, codes] | 1 where there is one at day 0; how many in all |
 """
 
 from __future__ import annotations
@@ -207,5 +207,6 @@ def _events(
         "event_x": _stack(numbers, day.shape, float),
         "event_c": _stack(kinds, day.shape, int),
         "event_count": count,
+        "event_total": count.sum(axis=2) + first,
         "event_first": first,
     }

@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         return Visit(
             mean=theta["x_shift"] + theta["x_trend"] * late + theta["x_gain"].exp() * mean,
             log_sd=(theta["x_sd"] + sd).clamp(-4, 1.5),
-            ordered=theta["ordered_trend"] * late + theta["ordered_gain"].exp() * ordered,
+            ordered=theta["ordered_first"] * first + theta["ordered_trend"] * late + theta["ordered_gain"].exp() * ordered,
             nominal=theta["nominal_bias"] + nominal,
             missing=theta["missing_bias"] + theta["missing_first"] * first + missing,
             stop=theta["stop_bias"] + theta["stop_trend"] * late[..., 0] + stop[..., 0] if stop.shape[-1] else stop,

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from generators.ehr import transport
+from generators.ehr import marginals, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
@@ -38,13 +38,15 @@ def fit(
     progress("training on the patients", passes, passes)
     moments = LatentMoments(model, records)
     fitted = Fitted(model, calibration, moments.prior(moments(records).mean(dim=0)))
+    target = marginals.statistic(records, layout).mean(dim=0)
+    fitted = marginals.match(fitted, target, child_seed(seed, "ehr", "match"))
     if not layout.numeric:
         return fitted
     chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
     own = transport.split(fitted.patients(*fitted.latents(REFERENCE, chance), chance), layout)
     centre = Centre.of(own)
     target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
-    return Fitted(model, calibration, fitted.prior, transport.fit(own, centre, target))
+    return Fitted(fitted.model, calibration, fitted.prior, transport.fit(own, centre, target))
 
 
 def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:

@@ -17,7 +17,7 @@ def sizes(layout: Layout) -> dict[str, int]:
     return {
         "x_shift": numeric, "x_trend": numeric, "x_gain": numeric, "x_sd": numeric, "x_keep": numeric, "x_memory": numeric,
         "ordered_cut": sum(size(c) - 1 for c in layout.ordered.values()),
-        "ordered_trend": ordered, "ordered_gain": ordered, "ordered_stick": ordered,
+        "ordered_first": ordered, "ordered_trend": ordered, "ordered_gain": ordered, "ordered_stick": ordered,
         "nominal_bias": sum(size(c) for c in layout.nominal.values()), "nominal_stick": nominal,
         "missing_bias": gappy, "missing_first": gappy, "missing_stick": gappy,
         "stop_bias": 1 if layout.has_visits else 0, "stop_trend": 1 if layout.has_visits else 0,
@@ -56,3 +56,12 @@ class Parameters(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         numbers = self.values + self.basis @ self.step
         return dict(zip(self.sizes, numbers.split(list(self.sizes.values())), strict=True))
+
+    def add(self, name: str, change: Tensor) -> None:
+        """Adds [numbers] to one kind of parameter, in place."""
+        start = 0
+        for kind, count in self.sizes.items():
+            if kind == name:
+                with torch.no_grad():
+                    self.values[start : start + count] += change
+            start += count

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from generators.ehr import transport
+from generators.ehr import marginals, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.calibration import Calibration
-from generators.ehr.charges import CODES, GRADIENT, LOCATION, MOMENTS, SCALE
+from generators.ehr.charges import CODES, GRADIENT, LOCATION, MARGINALS, MOMENTS, SCALE
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
 from generators.ehr.model import RecordVAE
@@ -48,6 +48,7 @@ def fit(
     belief = ask(session, lambda rows: moments(calibration.apply(dict(rows), model.layout)), expected, CODES)
     fitted = Fitted(model, calibration, moments.prior(belief.mean))
     progress("latent moments", 1, 1)
+    fitted = _match(fitted, public, session, settings, seed, progress)
     if not model.layout.numeric:
         return fitted
     return _move(fitted, public, session, settings, seed, progress)
@@ -162,20 +163,44 @@ def directions(gradients: Tensor, population: Tensor, numbers: int) -> tuple[Ten
     return (whitener @ turned[:, keep]).float(), variance[keep].clamp(min=0) + EXTRA**2
 
 
+def _match(
+    fitted: Fitted, public: Simulated, session: Session, settings: Settings, seed: int, progress: Progress
+) -> Fitted:
+    """The model with the cohort's frequencies."""
+    progress("frequencies", 0, 1)
+    layout = fitted.model.layout
+    own = marginals.statistic(_reference(fitted, seed), layout)
+    spread = expect(marginals.statistic(public.records, layout), public.population, settings.clip_quantile)
+    expected = expect(own, _ten(own), settings.clip_quantile, spread.variance * spread.scale**2)
+    belief = ask(session, lambda rows: marginals.statistic(dict(rows), layout), expected, MARGINALS)
+    fitted = marginals.match(fitted, belief.mean, child_seed(seed, "ehr", "match"))
+    progress("frequencies", 1, 1)
+    return fitted
+
+
+def _reference(fitted: Fitted, seed: int) -> Records:
+    """Synthetic patients that stand for the model's own."""
+    chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
+    return fitted.patients(*fitted.latents(REFERENCE, chance), chance)
+
+
+def _ten(vectors: Tensor) -> Tensor:
+    return torch.arange(len(vectors)) % 10
+
+
 def _move(
     fitted: Fitted, public: Simulated, session: Session, settings: Settings, seed: int, progress: Progress
 ) -> Fitted:
     """The model with the map that gives its numbers the cohort's second moments."""
     progress("second moments", 0, 1)
     layout, calibration = fitted.model.layout, fitted.calibration
-    chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-    own = transport.split(fitted.patients(*fitted.latents(REFERENCE, chance), chance), layout)
+    own = transport.split(_reference(fitted, seed), layout)
     centre = Centre.of(own)
     vectors = transport.moments(own, centre)
     simulated = transport.moments(transport.split(public.records, layout), centre)
     spread = expect(simulated, public.population, settings.clip_quantile)
     expected = expect(
-        vectors, torch.arange(len(vectors)) % 10, settings.clip_quantile, spread.variance * spread.scale**2
+        vectors, _ten(vectors), settings.clip_quantile, spread.variance * spread.scale**2
     )
     belief = ask(
         session,

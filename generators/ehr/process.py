@@ -82,7 +82,7 @@ def latents(model: RecordVAE, prior: Prior, patients: int, chance: Chance) -> tu
 def records(model: RecordVAE, calibration: Calibration, z: Tensor, static: Records, chance: Chance) -> Records:
     """Everything else of these patients. Beside the tensors of `encoding`, `full` holds the numbers at visits before any
     was lost, and `day`, `end_day` whole days. Events are flat: `event_patient`, `event_code`, `event_day`, `event_stop`
-    (NaN for none), `event_x`, `event_c`."""
+    (NaN for none), `event_x`, `event_c`; `event_first` and `event_total` are by patient."""
     layout = model.layout
     end, cause = _ends(model, z, chance)
     out = {**static, "cause": cause, "end_day": (end * layout.horizon).floor().clamp(1, layout.last_day)}
@@ -230,7 +230,8 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
     day = torch.where(torch.cat(time) > 0, day.clamp(min=1), day).minimum(end_day[who])
     order = torch.from_numpy(np.lexsort((what.numpy(), day.numpy(), who.numpy())))
     who, what, day = who[order], what[order], day[order]
-    return {"event_patient": who, "event_code": what, "event_day": day} | _details(
+    flat = {"event_patient": who, "event_code": what, "event_day": day, "event_first": first.float(), "event_total": count}
+    return flat | _details(
         model,
         calibration,
         said.stops[who, what],

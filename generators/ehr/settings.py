@@ -15,14 +15,16 @@ class Shares(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    location: float = Field(default=0.06, gt=0, lt=1)
+    location: float = Field(default=0.05, gt=0, lt=1)
     """A first look at every number's mean and spread."""
-    scale: float = Field(default=0.12, gt=0, lt=1)
+    scale: float = Field(default=0.10, gt=0, lt=1)
     """The same again around the first answer."""
-    gradient: float = Field(default=0.42, gt=0, lt=1)
+    gradient: float = Field(default=0.25, gt=0, lt=1)
     """DP-SGD on few trained numbers."""
     codes: float = Field(default=0.15, gt=0, lt=1)
     """Mean and second moments of the latent codes."""
+    marginals: float = Field(default=0.20, gt=0, lt=1)
+    """Frequencies of categories, missing values, ends of follow-up and events."""
     moments: float = Field(default=0.25, gt=0, lt=1)
     """Second moments between and within patients."""
 

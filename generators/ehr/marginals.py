@@ -1,0 +1,132 @@
+"""Frequencies and rates: what share of patients or visits has each category, is missing, ends how, comes how often.
+
+Indirect inference (Gouriéroux et al. 1993): the model is sampled, the same statistic is taken of its patients, and the number
+that governs each frequency is moved until both agree. That corrects whatever the clip, missing values or the free running of
+the model did to it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from generators.ehr.encoding import Records
+from generators.ehr.fitted import Fitted
+from generators.ehr.layout import Layout, size
+from generators.ehr.likelihood import cutpoints, lost, score
+from generators.ehr.process import Chance
+
+EARLY = 0.25
+"""Ends before this share of the horizon are counted apart."""
+ROUNDS, STEP, PATIENTS = 10, 0.6, 2000
+
+
+def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
+    """[patients, numbers] in [0, 1], by the name of the parameter that governs them."""
+    seen = records["seen"]
+    visits = seen.sum(dim=1, keepdim=True)
+    first = seen[:, 0] > 0
+    out: dict[str, Tensor] = {}
+    cuts, firsts = [], []
+    for j, column in enumerate(layout.ordered.values()):
+        code = records["ordered"][..., j]
+        below = code.unsqueeze(-1) <= torch.arange(size(column) - 1)
+        cuts.append(_share(below, (code >= 0) & (seen > 0)))
+        firsts.append(torch.where(first & (code[:, 0] >= 0), (score(code[:, 0], size(column)) + 1) / 2, 0.5))
+    if cuts:
+        out |= {"ordered_cut": torch.cat(cuts, dim=1), "ordered_first": torch.stack(firsts, dim=1)}
+    kinds = []
+    for j, column in enumerate(layout.nominal.values()):
+        code = records["nominal"][..., j]
+        kinds.append(_share(code.unsqueeze(-1) == torch.arange(size(column)), (code >= 0) & (seen > 0)))
+    if kinds:
+        out["nominal_bias"] = torch.cat(kinds, dim=1)
+    if layout.gappy:
+        gone = lost(records, layout)
+        out |= {"missing_bias": (gone * seen.unsqueeze(-1)).sum(dim=1) / visits.clamp(min=1), "missing_first": gone[:, 0]}
+    if layout.has_visits:
+        out["stop_bias"] = visits.log1p() / torch.tensor(1.0 + layout.max_visits).log()
+    if layout.static_discrete:
+        hot = [records["static_c"][:, j, None] == torch.arange(size(c)) for j, c in enumerate(layout.static_discrete.values())]
+        out["static_bias"] = torch.cat(hot, dim=1).float()
+    if not (layout.dictionary.outcome is None and layout.has_visits):
+        end = records["end"].unsqueeze(1)
+        happened = records["cause"].unsqueeze(1) == torch.arange(len(layout.causes) - 1)
+        out["hazard_bias"] = torch.cat([happened.float(), end.clamp(max=1)], dim=1)
+        out["hazard_trend"] = torch.cat([(happened & (end < EARLY)).float(), end.clamp(max=EARLY) / EARLY], dim=1)
+    if layout.code:
+        total = records["event_total"]
+        out |= {"rate_bias": total.log1p() / torch.tensor(1.0 + layout.max_events).log(), "first_bias": records["event_first"]}
+    return out
+
+
+def _share(true: Tensor, recorded: Tensor) -> Tensor:
+    """[patients, categories] share of the recorded visits [patients, visits] at which each is true, one half for none."""
+    count = recorded.sum(dim=1, keepdim=True)
+    share = (true & recorded.unsqueeze(-1)).sum(dim=1) / count.clamp(min=1)
+    return torch.where(count > 0, share, 0.5)
+
+
+def statistic(records: Records, layout: Layout) -> Tensor:
+    """[patients, numbers] all frequencies side by side."""
+    return torch.cat(list(frequencies(records, layout).values()), dim=1)
+
+
+def match(fitted: Fitted, target: Tensor, seed: int) -> Fitted:
+    """The same model, its governing numbers moved until its patients have the target frequencies [numbers]."""
+    model = copy.deepcopy(fitted.model)
+    moved = replace(fitted, model=model)
+    for _ in range(ROUNDS):
+        chance = Chance.seeded(seed)  # the same draws every round: what changes is the model
+        now = frequencies(moved.patients(*moved.latents(PATIENTS, chance), chance), model.layout)
+        goals = target.float().split([v.shape[1] for v in now.values()])
+        push = {name: STEP * (_logit(goal) - _logit(now[name].mean(dim=0))) for (name, goal) in zip(now, goals, strict=True)}
+        _move(moved, push)
+    return moved
+
+
+def _logit(share: Tensor) -> Tensor:
+    return share.clamp(0.004, 0.996).logit()
+
+
+def _move(fitted: Fitted, push: dict[str, Tensor]) -> None:
+    """Adds to the parameters in place; a hazard's trend takes what early ends need beyond all ends."""
+    parameters, layout = fitted.model.parameters_of, fitted.model.layout
+    for name, change in push.items():
+        if name == "ordered_cut":
+            _recut(fitted, change)
+            continue
+        if name == "ordered_first":
+            change = change - _by_column(push["ordered_cut"], layout)
+        elif name == "missing_first":
+            change = change - push["missing_bias"]
+        elif name == "hazard_trend":
+            change = -1.5 * (change - push["hazard_bias"])
+        if name in ("hazard_bias", "hazard_trend"):
+            change = torch.cat([change[:-1], -change[-1:]])  # more hazard, earlier ends
+        elif name == "stop_bias":
+            change = -2 * change
+        elif name == "rate_bias":
+            change = 1.5 * change
+        parameters.add(name, change)
+
+
+def _by_column(cuts: Tensor, layout: Layout) -> Tensor:
+    """[ordered] mean push of each column's cutpoints, as a push of its predictor."""
+    return torch.stack([-part.mean() for part in cuts.split([size(c) - 1 for c in layout.ordered.values()])])
+
+
+def _recut(fitted: Fitted, change: Tensor) -> None:
+    """Moves cutpoints, at least a little apart."""
+    parameters, layout = fitted.model.parameters_of, fitted.model.layout
+    now = parameters()
+    pushes = change.split([size(c) - 1 for c in layout.ordered.values()])
+    parts = []
+    for cuts, push in zip(cutpoints(now, layout), pushes, strict=True):
+        wanted = cuts + push
+        steps = (wanted[1:] - wanted[:-1]).clamp(min=0.05)
+        parts.append(torch.cat([wanted[:1], steps.log()]))
+    parameters.add("ordered_cut", torch.cat(parts) - now["ordered_cut"])
