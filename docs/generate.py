@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -63,6 +65,35 @@ def checks() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def results() -> str:
+    """The tables of the benchmarks, from the files that their last full runs left."""
+    parts = ["# Results", "Each table is what the command above it printed on its last full run, as it was."]
+    for path in sorted((HERE.parent / "benchmarks/results").glob("*.json")):
+        stored = json.loads(path.read_text())
+        parts += [f"## {path.stem}", f"`{stored['command']}`", *_results_tables(stored["rows"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _results_tables(rows: list[dict[str, Any]]) -> list[str]:
+    """One table a setting; a cell is the value with its interval."""
+    parts = []
+    for system, setting in dict.fromkeys((r["system"], r["setting"]) for r in rows):
+        mine = [r for r in rows if (r["system"], r["setting"]) == (system, setting)]
+        extra = [k for k in ("ceiling", "floor", "verdict") if any(r.get(k) is not None for r in mine)]
+        head = ["metric", "value", "95% interval", "n", *extra]
+        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        for r in mine:
+            interval = f"{r['low']:.3f} to {r['high']:.3f}" if r.get("low") is not None else ""
+            cells = [r["metric"], _number(r["value"]), interval, r.get("n") or "", *(_number(r.get(k)) for k in extra)]
+            lines.append(f"| {' | '.join(str(c) for c in cells)} |")
+        parts += [f"**{system}, {setting}**", "\n".join(lines)]
+    return parts
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _entries(module: object) -> list[type[BaseModel]]:
     found = [m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, BaseModel)]
     return [m for m in found if m.__module__ == module.__name__]  # type: ignore[attr-defined]
@@ -79,7 +110,7 @@ def _table(model: type[BaseModel]) -> str:
     return "\n".join(head + rows)
 
 
-PAGES = {"commands.md": commands, "configuration.md": configuration, "checks.md": checks}
+PAGES = {"commands.md": commands, "configuration.md": configuration, "checks.md": checks, "results.md": results}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

@@ -47,7 +47,7 @@ def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backen
 def _hooks(model: nn.Module, loss: Loss, records: Records) -> Tensor:
     wrapped = GradSampleModule(model, loss_reduction="sum", strict=True)
     try:
-        loss(wrapped, records).sum().backward()  # type: ignore[no-untyped-call]
+        loss(wrapped, records).sum().backward()
         rows = [_rows_of(name, p) for name, p in trainable(model)]
     finally:
         for p in model.parameters():

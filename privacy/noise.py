@@ -29,8 +29,7 @@ class Noise:
     def uniforms(self, count: int) -> NDArray[np.float64]:
         """[count] numbers in the open interval (0, 1), 53 random bits each."""
         words = np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
-        uniforms: NDArray[np.float64] = ((words >> np.uint64(11)) + 0.5) * 2.0**-53
-        return uniforms
+        return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     def gaussians(self, count: int) -> NDArray[np.float64]:
         """[count] standard normals, each half the sum of four: one alone would leak through the gaps between floating-point

@@ -42,6 +42,7 @@ def resume(run: Run, progress: Progress | None = None) -> Run:
         run.sweep()
         work = Work(run, progress or Silent())
         if "charge" in run.stages:
+            _must_still_be_charged(run)
             work.progress.spent(run.plan.epsilon)
         for stage, function in STAGES.items():
             if stage not in run.stages:
@@ -131,7 +132,9 @@ def charge(work: Work) -> None:
 
     tags = patient_tags(work.cohort.ids, work.run.workspace.key)
     cap = Budget(DEFAULT_CAP, planned.budget.delta)
-    work.run.workspace.ledger().reserve(work.run.id, work.dictionary.name, tags, planned.charges, cap)
+    ledger = work.run.workspace.ledger()
+    ledger.reserve(work.run.id, work.dictionary.name, tags, planned.charges, cap)
+    work.run.write_json("ledger.json", {"root": ledger.root})  # a ledger that is put back to before this is found out
 
 
 # 5. train -----------------------------------------------------------------------------------------------------------------
@@ -232,6 +235,14 @@ STAGES: dict[str, Callable[[Work], None]] = {
     "report": report,
 }
 """The stages of a run in order. After them come people: review (rows in the database) and release (`synthgen release`)."""
+
+
+def _must_still_be_charged(run: Run) -> None:
+    """A ledger restored from before this run was charged, or replaced, would lose what it spent."""
+    if run.plan.budget is not None:
+        found = run.workspace.ledger().verify(run.read_json("ledger.json")["root"])
+        if not found.ok:
+            raise WorkspaceError(f"{run.workspace.root}: the ledger is not the one this run was charged in: {found.text}")
 
 
 def _generators(work: Work) -> dict[str, Generator]:
