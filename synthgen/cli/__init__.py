@@ -26,6 +26,8 @@ COMMANDS = {
     "budget": "Show what was spent on a cohort, or set its cap.",
     "ledger": "Verify the ledger's chain of hashes.",
     "release": "Write the bundle that may leave, or say why not.",
+    "serve": "Open the review house in the browser: triage, audit and signed release.",
+    "user": "Make, list, close or open an account of the review house.",
     "doctor": "Check this machine: packages, device, disk, workspace.",
 }
 """Every command and its one line; `synthgen --help` needs to import none of them."""

@@ -1,0 +1,31 @@
+"""Open the review house in the browser: triage, audit and signed release. Nothing leaves this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from synthgen.cli.console import Json, emit
+from synthgen.cli.options import WorkspaceOption, workspace
+
+
+def command(
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beyond 127.0.0.1 put TLS in front.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A host name to answer to besides localhost; repeatable.")
+    ] = None,
+    folder: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
+    import uvicorn
+
+    from synthgen.review.app import create_app
+
+    app = create_app(workspace(folder), name or ())
+    address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}/"
+    emit({"address": address}, f"the review house is open at {address} (ctrl-C closes it)", as_json)
+    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)

@@ -1,0 +1,75 @@
+"""The web application: the routes of `routes/`, each behind its guard, all behind the shield."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from synthgen.errors import SynthgenError, WorkspaceError
+from synthgen.review.access import ROUTES, SignInFirst, guard
+from synthgen.review.house import House
+from synthgen.review.render import page
+from synthgen.review.shield import Shield
+
+if TYPE_CHECKING:
+    from synthgen.workspace import Workspace
+
+MODULES = ("files", "signin", "people", "log", "reviews", "triage")
+HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+def create_app(workspace: Workspace, hosts: Sequence[str] = ()) -> FastAPI:
+    """The application for one workspace. It answers to `localhost`, and to `hosts` besides."""
+    import synthgen
+
+    for module in MODULES:
+        importlib.import_module(f"synthgen.review.routes.{module}")
+    app = FastAPI(title="synthgen", version=synthgen.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.house = House(workspace)
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            route.function,
+            methods=[route.method],
+            dependencies=[Depends(guard(route))],
+            include_in_schema=route.api,
+        )
+    app.add_exception_handler(SignInFirst, _sign_in_first)
+    app.add_exception_handler(StarletteHTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(SynthgenError, _to_mend)
+    app.add_middleware(Shield, hosts=[*HOSTS, *hosts])
+    return app
+
+
+def _sign_in_first(_request: Request, _error: Exception) -> Response:
+    return RedirectResponse("/signin", 303)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException | StarletteHTTPException)
+    return _say(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    places = sorted({".".join(str(part) for part in e["loc"]) for e in error.errors()})
+    return _say(request, 422, f"Missing or malformed: {', '.join(places)}.")
+
+
+def _to_mend(request: Request, error: Exception) -> Response:
+    return _say(request, 404 if isinstance(error, WorkspaceError) else 400, str(error))
+
+
+def _say(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": message}, status, headers)
+    response = page(request, "error.html", status, message=message, code=status)
+    response.headers.update(headers or {})
+    return response

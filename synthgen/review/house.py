@@ -1,0 +1,53 @@
+"""What the pages share: the workspace, its database, and the synthetic cohorts that were read last."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from synthgen.errors import WorkspaceError
+from synthgen.review.database import Database
+
+if TYPE_CHECKING:
+    from synthgen.review.records import Records
+    from synthgen.workspace import Run, Workspace
+
+KEPT = 3
+
+
+class House:
+    """One workspace, open for review."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.database = Database(workspace)
+        self._records: OrderedDict[str, Records] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(self, run_id: str) -> Run:
+        """The run of exactly this id. Raises WorkspaceError."""
+        for run in self.workspace.runs():
+            if run.id == run_id:
+                return run
+        raise WorkspaceError("there is no such run in this workspace")
+
+    def records(self, run_id: str) -> Records:
+        """The run's synthetic patients; read once and kept while they are in use."""
+        from synthgen.review.records import Records
+
+        with self._lock:
+            if run_id not in self._records:
+                self._records[run_id] = Records.of(self.run(run_id))
+                while len(self._records) > KEPT:
+                    self._records.popitem(last=False)
+            self._records.move_to_end(run_id)
+            return self._records[run_id]
+
+
+def house(request: Request) -> House:
+    """The house a request is made to."""
+    found: House = request.app.state.house
+    return found

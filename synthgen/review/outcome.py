@@ -1,0 +1,98 @@
+"""What a review came to: for the people who run it, for the release, and for whoever reads the bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synthgen.flags import Flag
+from synthgen.review import reviews
+from synthgen.review.agreement import Agreement, agreement
+from synthgen.review.triage import REASONS, conflicts
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from synthgen.review.reviews import Review
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts over the patients of one review; planted ones stand apart. `seconds` is the median time of a look."""
+
+    patients: int
+    settled: int
+    accepted: int
+    rejected: int
+    conflicts: int
+    looks: int
+    people: int
+    seconds: float | None
+    planted: int
+    planted_looks: int
+    planted_caught: int
+    reasons: dict[str, int]
+    agreement: Agreement
+
+
+def outcome(connection: sa.Connection, review: Review) -> Outcome:
+    """What has been decided so far."""
+    all_items = reviews.items(connection, review.id)
+    planted = {item.id for item in all_items if item.planted}
+    items = [item for item in all_items if not item.planted]
+    answered = [k for k in reviews.looks(connection, review.id) if k.answer]
+    blind = [k for k in answered if not k.adjudicates]
+    of_patients = [k for k in blind if k.item_id not in planted]
+    of_planted = [k for k in blind if k.item_id in planted]
+    times = sorted(k.seconds for k in blind if k.seconds is not None)
+    verdicts = Counter(item.verdict for item in items)
+    said: dict[int, list[str]] = {}
+    for k in of_patients:
+        said.setdefault(k.item_id, []).append(k.answer)
+    return Outcome(
+        patients=len(items),
+        settled=verdicts["accept"] + verdicts["reject"],
+        accepted=verdicts["accept"],
+        rejected=verdicts["reject"],
+        conflicts=len(conflicts(connection, review)),
+        looks=len(blind),
+        people=len({k.person_id for k in answered}),
+        seconds=times[len(times) // 2] if times else None,
+        planted=len(planted),
+        planted_looks=len(of_planted),
+        planted_caught=sum(k.answer == "reject" for k in of_planted),
+        reasons=dict(Counter(k.reason for k in of_patients if k.answer == "reject" and k.reason)),
+        agreement=agreement(list(said.values())),
+    )
+
+
+def rejected(connection: sa.Connection, run: str) -> list[Flag]:
+    """A severe flag for each patient that the reviews of a run rejected: a release leaves those patients out.
+
+    A rejection in a review that showed real-data evidence carries that mark, and so blocks the release instead: removing on
+    such evidence would void the guarantee.
+    """
+    flags: dict[tuple[str, bool], Flag] = {}
+    for review in reviews.of_run(connection, run):
+        reasons: dict[int, str] = {}
+        for k in reviews.looks(connection, review.id):
+            if k.answer == "reject" and k.reason:
+                reasons[k.item_id] = REASONS[k.reason]
+        for item in reviews.items(connection, review.id):
+            if item.verdict == "reject" and not item.planted:
+                text = f"Specialists rejected this patient: {reasons.get(item.id, 'no reason given')}."
+                flag = Flag(item.patient_id, "rejected", "severe", text, review.real_data)
+                flags.setdefault((item.patient_id, review.real_data), flag)
+    return list(flags.values())
+
+
+def unsettled(connection: sa.Connection, run: str) -> list[str]:
+    """One sentence for each open review of a run, and for conflicts that nobody settled."""
+    said = []
+    for review in reviews.of_run(connection, run):
+        if review.closed_at is None:
+            said.append(f"review {review.id} of this run is still open: whoever opened it can close it")
+        elif left := conflicts(connection, review):
+            said.append(f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review")
+    return said

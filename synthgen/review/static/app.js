@@ -1,0 +1,32 @@
+// Keys: an element with data-key="a" is clicked (or, with data-focus, its target focused) when that key is pressed.
+"use strict";
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const writing = event.target.closest("textarea, input:not([type=radio]):not([type=checkbox]), select, dialog[open]");
+  if (writing) {
+    if (event.key === "Escape" && writing.tagName !== "DIALOG") writing.blur();
+    return;
+  }
+  const key = { " ": "space", Backspace: "backspace" }[event.key] || event.key.toLowerCase();
+  const wanted = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (!wanted) return;
+  if (key === "space" && event.target.closest("button, a, summary, input") && event.target !== wanted) {
+    event.target.blur();
+  }
+  event.preventDefault();
+  if (wanted.dataset.focus) document.getElementById(wanted.dataset.focus).focus();
+  else wanted.click();
+});
+document.addEventListener("click", (event) => {
+  const opens = event.target.closest("[data-dialog]");
+  if (opens) {
+    const dialog = document.getElementById(opens.dataset.dialog);
+    dialog.open ? dialog.close() : dialog.showModal();
+  }
+});
+// A form is sent once: a second click while the answer is on its way does nothing.
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.sent) event.preventDefault();
+  else if (!event.target.hasAttribute("data-again")) event.target.dataset.sent = "yes";
+});
+window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => delete form.dataset.sent));

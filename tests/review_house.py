@@ -1,0 +1,88 @@
+"""A review house for tests: a workspace with people of every role, prepared once and copied, and a way to ask it."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from synthgen.review import passwords, people
+from synthgen.review.app import create_app
+from synthgen.review.database import Database
+from synthgen.workspace import DATABASE, Workspace
+
+PASSWORD = "correct horse battery"
+PEOPLE = {
+    "sam": "scientist", "sue": "scientist", "ana": "specialist", "bea": "specialist", "cora": "specialist",
+    "olga": "officer", "otto": "officer", "adam": "admin",
+}  # fmt: skip
+BASE = "http://localhost"
+
+
+@cache
+def _prepared() -> Path:
+    """A workspace with an account for each of `PEOPLE`."""
+    folder = Path(mkdtemp(prefix="synthgen-review-")) / "workspace"
+    patch = pytest.MonkeyPatch()
+    patch.delenv(DATABASE, raising=False)
+    patch.setattr(passwords, "hashed", _quickly)
+    database = Database(Workspace(folder))
+    for name, role in PEOPLE.items():
+        people.add(database, name, role, PASSWORD, "test")
+    patch.undo()
+    return folder
+
+
+def _quickly(password: str) -> str:
+    """Argon2 at its smallest: tests sign in often."""
+    from pwdlib.hashers.argon2 import Argon2Hasher
+
+    return Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+
+
+def workspace(folder: Path) -> Workspace:
+    """A copy of the prepared workspace."""
+    shutil.copytree(_prepared(), folder / "workspace")
+    return Workspace(folder / "workspace")
+
+
+def app(folder: Path) -> FastAPI:
+    """An application over a fresh copy."""
+    return create_app(workspace(folder))
+
+
+class Asker:
+    """A browser without a screen: keeps its cookie, and sends the form's token as the page would."""
+
+    def __init__(self, application: FastAPI, name: str | None = None) -> None:
+        self.client = TestClient(application, base_url=BASE, follow_redirects=False, raise_server_exceptions=False)
+        self.csrf = ""
+        if name is not None:
+            self.sign_in(name)
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> httpx.Response:
+        answer = self.client.post("/signin", data={"name": name, "password": password})
+        if answer.status_code == 303:
+            self.csrf = self.get("/account").text.split('name="csrf" value="')[1].split('"')[0]
+        return answer
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.get(path, **options)
+
+    def post(self, path: str, **fields: Any) -> httpx.Response:
+        return self.client.post(path, data={"csrf": self.csrf, **fields})
+
+
+def api(application: FastAPI, name: str) -> TestClient:
+    """A client of the JSON API, signed in."""
+    client = TestClient(application, base_url=BASE, raise_server_exceptions=False)
+    token = client.post("/api/signin", json={"name": name, "password": PASSWORD}).json()["token"]
+    client.headers["authorization"] = f"Bearer {token}"
+    return client
