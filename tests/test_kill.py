@@ -19,7 +19,7 @@ from synthgen.workspace import Run, Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill]
 
-FAST = {"ehr": {}}
+FAST = {"ehr": {"pretrain_patients": 600, "pretrain_epochs": 3, "populations": 8, "gradient_steps": 8}}
 
 
 def answers(run: Run) -> list[Path]:
