@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +100,7 @@ def test_a_plan_reads_no_patient(tmp_path: Path):
     assert plan(job, job.dictionary).epsilon
 
 
-def test_a_cohort_that_changed_since_the_run_began_is_refused(finished: sg.Run, tmp_path: Path):
+def test_a_cohort_that_changed_since_the_run_began_is_refused(tmp_path: Path):
     for name in ("cohort.yaml", "pbc2.csv"):
         shutil.copy(ROOT / "configs/pbc" / name, tmp_path / name)
     job = sg.load_job(job_file(tmp_path, cohort="cohort.yaml"))
@@ -192,7 +191,7 @@ def _short_run(folder: Path, finished: sg.Run, **change: object) -> sg.Run:
     """Another run in a workspace that shares the first one's public pretraining."""
     workspace = sg.Workspace(folder / "workspace")
     workspace.root.mkdir()
-    os.symlink(finished.workspace.cache, workspace.root / "cache")
+    (workspace.root / "cache").symlink_to(finished.workspace.cache)
     return sg.run(sg.load_job(job_file(folder, **change)), workspace)
 
 
