@@ -42,6 +42,19 @@ MATRIX: dict[str, str | None] = {  # None: no sign-in is needed
     "POST /looks/{look_id}/draft": "p",
     "POST /looks/{look_id}/skip": "p",
     "POST /looks/{look_id}/opinion": "p",
+    "GET /releases": "so",
+    "POST /releases": "s",
+    "GET /releases/{number}": "so",
+    "POST /releases/{number}/accept": "o",
+    "POST /releases/{number}/approve": "o",
+    "POST /releases/{number}/refuse": "o",
+    "POST /releases/{number}/withdraw": "o",
+    "GET /releases/{number}/bundle": "so",
+    "GET /privacy": "o",
+    "POST /privacy/verify": "o",
+    "GET /privacy/{dataset}": "o",
+    "POST /privacy/{dataset}/cap": "o",
+    "POST /privacy/{dataset}/consent": "o",
 }
 FIELDS: dict[str, dict[str, str]] = {
     "POST /looks/{look_id}": {"answer": "accept"},
@@ -73,7 +86,16 @@ def prepared(app) -> dict[str, str]:
     fields = {"looks": 2, "most": 6, "random": 0, "planted": 0}
     review = sam.post("/reviews", run=run, **fields).headers["location"].rsplit("/", 1)[1]
     look = re.search(r"/looks/([0-9a-f]{24})", ana.get(f"/reviews/{review}/look").text)[1]
-    return {"name": "bea", "review_id": review, "position": "1", "look_id": look, "run_id": run, "dataset": "pbc"}
+    number = sam.post("/releases", run=run, purpose="a methods course").headers["location"].rsplit("/", 1)[1]
+    return {
+        "number": number,
+        "name": "bea",
+        "review_id": review,
+        "position": "1",
+        "look_id": look,
+        "run_id": run,
+        "dataset": "pbc",
+    }
 
 
 def names() -> list[str]:

@@ -10,19 +10,24 @@ import typer
 from synthgen.cli.console import Json, emit
 from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
 
-Accept = Annotated[list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept; may be repeated.")]
+Accept = Annotated[
+    list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept; may be repeated.")
+]
 
 
 def command(
     run: RunArgument = None,
     by: Annotated[str, typer.Option(help="Who releases, and accepts what is accepted.")] = "",
     accept: Accept = None,
-    verify: Annotated[Path | None, typer.Option(help="A bundle to check instead: every file as it was written?")] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="A bundle to check instead: every file as it was written?")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="With --verify: the public key of the officer who signed.")] = None,
     folder: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
     if verify is not None:
-        _verify(verify, as_json)
+        _verify(verify, key, as_json)
         return
     from synthgen.pipeline import STAGES
     from synthgen.release import release
@@ -35,14 +40,18 @@ def command(
     emit({"bundle": str(bundle), "released_by": by}, f"released by {by}: {bundle}", as_json)
 
 
-def _verify(bundle: Path, as_json: bool) -> None:
+def _verify(bundle: Path, key: str | None, as_json: bool) -> None:
     from privacy.errors import ConfigError
     from synthgen.release import verify
+    from synthgen.review.approval import APPROVAL, faults_of
 
-    if not bundle.is_dir():
-        raise ConfigError(f"{bundle}: no such folder; name the folder of a release")
-    faults = verify(bundle)
-    words = "\n".join(faults) or f"{bundle}: every file is as it was written"
-    emit({"bundle": str(bundle), "whole": not faults, "faults": faults}, words, as_json)
+    if not bundle.exists():
+        raise ConfigError(f"{bundle}: no such folder or file; name the folder or the zip of a release")
+    signed = bundle.is_file() or (bundle / APPROVAL).exists()
+    if key and not signed:
+        raise ConfigError(f"{bundle}: nobody signed it, so there is nothing to hold against --key")
+    faults = faults_of(bundle, key) if signed else verify(bundle)
+    words = "\n".join(faults) or f"{bundle}: every file is as it was {'signed' if signed else 'written'}"
+    emit({"bundle": str(bundle), "signed": signed, "whole": not faults, "faults": faults}, words, as_json)
     if faults:
         raise typer.Exit(1)

@@ -20,7 +20,7 @@ from synthgen.review.shield import Shield
 if TYPE_CHECKING:
     from synthgen.workspace import Workspace
 
-MODULES = ("files", "signin", "people", "log", "reviews", "triage")
+MODULES = ("files", "signin", "people", "log", "reviews", "triage", "releases", "privacy")
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 

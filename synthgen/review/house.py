@@ -12,6 +12,10 @@ from synthgen.errors import WorkspaceError
 from synthgen.review.database import Database
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synthgen.flags import Flag
+    from synthgen.report.context import ReportContext
     from synthgen.review.records import Records
     from synthgen.workspace import Run, Workspace
 
@@ -25,6 +29,7 @@ class House:
         self.workspace = workspace
         self.database = Database(workspace)
         self._records: OrderedDict[str, Records] = OrderedDict()
+        self._contexts: OrderedDict[str, tuple[object, ReportContext]] = OrderedDict()
         self._lock = threading.Lock()
 
     def run(self, run_id: str) -> Run:
@@ -45,6 +50,20 @@ class House:
                     self._records.popitem(last=False)
             self._records.move_to_end(run_id)
             return self._records[run_id]
+
+    def context(self, run_id: str, rejected: Sequence[Flag]) -> ReportContext:
+        """What an officer decides on about a run; kept until its files, the ledger or the reviews' verdicts change."""
+        from synthgen.review.dossier import context_with
+
+        run = self.run(run_id)
+        files = [run.folder / name for name in ("findings.jsonl", "flags.jsonl", "stages.json")]
+        state = (self.workspace.ledger().root, [f.stat().st_mtime_ns for f in files if f.exists()], list(rejected))
+        with self._lock:
+            if self._contexts.get(run_id, (None,))[0] != state:
+                self._contexts[run_id] = (state, context_with(run, rejected))
+                while len(self._contexts) > KEPT:
+                    self._contexts.popitem(last=False)
+            return self._contexts[run_id][1]
 
 
 def house(request: Request) -> House:

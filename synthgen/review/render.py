@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+
+from synthgen.claim import up
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,8 +63,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "duration": duration, "number": number}
+    made.filters |= {"when": when, "duration": duration, "number": number, "up": up, "left": left}
     return made
+
+
+def left(cap: float, spent: float) -> str:
+    """What a cap still allows, rounded down."""
+    return f"{math.floor(max(0.0, cap - spent) * 100) / 100:.2f}"
 
 
 def when(seconds: float | None) -> str:

@@ -1,0 +1,80 @@
+"""The budget of each cohort, the ledger's chain, and consent withdrawn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Form, Request
+from fastapi.responses import Response
+
+from privacy.budget import Budget
+from synthgen.errors import ConfigError
+from synthgen.review import erasure, people
+from synthgen.review.access import Me, address, route
+from synthgen.review.house import house
+from synthgen.review.people import Role, SignInRefused
+from synthgen.review.render import page, see
+from synthgen.review.routes.signin import refusal
+
+OFFICER: tuple[Role, ...] = ("officer",)
+Text = Annotated[str, Form(max_length=2000)]
+
+
+@route("GET", "/privacy", OFFICER)
+def everything(request: Request) -> Response:
+    ledger = house(request).workspace.ledger()
+    spent = [ledger.spent(name) for name in ledger.datasets()]
+    return page(request, "privacy.html", spent=spent, root=ledger.root, found=None)
+
+
+@route("POST", "/privacy/verify", OFFICER)
+def verify(request: Request, me: Me, root: Annotated[str, Form(max_length=100)] = "") -> Response:
+    home = house(request)
+    ledger = home.workspace.ledger()
+    found = ledger.verify(root.strip() or None)
+    with home.database.write() as write:
+        write.log("ledger verified", me.name, sound=found.ok, entries=found.entries)
+    spent = [ledger.spent(name) for name in ledger.datasets()] if found.ok else []
+    return page(request, "privacy.html", spent=spent, root=found.root, found=found)
+
+
+@route("GET", "/privacy/{dataset}", OFFICER)
+def one(request: Request, dataset: str) -> Response:
+    home = house(request)
+    ledger = home.workspace.ledger()
+    if dataset not in ledger.datasets():
+        raise ConfigError("the ledger knows no such cohort")
+    history = [(e.number, dict(e.content)) for e in ledger.history(dataset)]
+    known: dict[str, Any] = {"spent": ledger.spent(dataset), "history": history[::-1], "meaning": erasure.MEANING}
+    return page(request, "cohort.html", **known)
+
+
+@route("POST", "/privacy/{dataset}/cap", OFFICER)
+def set_cap(
+    request: Request, me: Me, dataset: str, cap: Annotated[float, Form(gt=0, le=1000)], password: Text
+) -> Response:
+    home = house(request)
+    _confirm(request, me, password)
+    ledger = home.workspace.ledger()
+    delta = ledger.spent(dataset).delta
+    if delta is None:
+        raise ConfigError("the ledger knows no such cohort")
+    ledger.set_cap(dataset, Budget(cap, delta), me.name)
+    with home.database.write() as write:
+        write.log("cap set", me.name, dataset=dataset, epsilon=cap)
+    return see(f"/privacy/{dataset}")
+
+
+@route("POST", "/privacy/{dataset}/consent", OFFICER)
+def withdraw_consent(request: Request, me: Me, dataset: str, reason: Text, password: Text) -> Response:
+    home = house(request)
+    _confirm(request, me, password)
+    erasure.withdraw_consent(home.database, home.workspace, dataset, reason, me)
+    return see(f"/privacy/{dataset}")
+
+
+def _confirm(request: Request, me: Me, password: str) -> None:
+    try:
+        people.confirm(house(request).database, me, password, address(request))
+    except SignInRefused as error:
+        raise refusal(error) from None
