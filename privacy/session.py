@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from privacy.charges import Charge
 from privacy.errors import ConfigError, Unaccounted
 from privacy.gradients import Backend, Loss, Records, per_patient_gradients, trainable, validate
+from privacy.individual import Contributions
 from privacy.journal import Journal, Query
 from privacy.noise import Noise
 
@@ -35,6 +36,7 @@ class Session:
         noise: where noise and samples of patients come from.
         journal: the checkpoint; its answers are given again before new ones are drawn.
         chunk: how many patients are computed at a time, to bound memory.
+        contributions: where it notes, for the privacy officer, how much each patient added; it is only ever written to.
 
     A statistic that draws random numbers gets torch's generator seeded by the question alone, and must draw one number for
     all patients (shape [1, ...]): numbers drawn by position would change for everybody when one patient is added.
@@ -48,6 +50,7 @@ class Session:
         noise: Noise | None = None,
         journal: Journal | None = None,
         chunk: int = 256,
+        contributions: Contributions | None = None,
     ) -> None:
         if len({len(v) for v in records.values()}) != 1:
             raise ConfigError("every tensor of a session needs one row for each patient")
@@ -57,6 +60,7 @@ class Session:
         self._journal = Journal() if journal is None else journal
         self._asked: Counter[str] = Counter()
         self._chunk = chunk
+        self._contributions = contributions
         self.declared_patients = declared_patients
         if self._noise.seeded:
             self._journal.mark("seeded")
@@ -129,6 +133,18 @@ class Session:
         self._journal.mark("revealed")
         return dict(self._records)
 
+    def rehearse(self, without: Sequence[int] = (), added: Mapping[str, Tensor] | None = None) -> Session:
+        """A session like this one, for audits, with some patients (by row) fewer and some, such as canaries, more: same charges
+        and declared size, its own noise, answers in memory only. Nothing pays for what it answers: it marks the run."""
+        self._journal.mark("rehearsed")
+        kept = torch.ones(len(next(iter(self._records.values()))), dtype=torch.bool)
+        kept[list(without)] = False
+        records = {k: v[kept.to(v.device)] for k, v in self._records.items()}
+        if added is not None:
+            records = {k: torch.cat([v, added[k].to(v)]) for k, v in records.items()}
+        charges = tuple(self._charges.values())
+        return Session(records, charges, self.declared_patients, Noise(), Journal(), self._chunk)
+
     def _blank(self) -> dict[str, Tensor]:
         """One row of zeros in the shape of a patient: what a statistic's length is measured on."""
         return {k: torch.zeros((1, *v.shape[1:]), dtype=v.dtype, device=v.device) for k, v in self._records.items()}
@@ -155,11 +171,16 @@ class Session:
         chosen = torch.from_numpy(self._noise.poisson_sample(patients, charge.sampling_rate))
         total = torch.zeros(length, dtype=torch.float64)
         seed = torch.initial_seed()
+        used = np.zeros(patients)
         for start in range(0, len(chosen), self._chunk):
             part = chosen[start : start + self._chunk]
             torch.manual_seed(seed)  # the same draws for every chunk: no patient's depend on the others
             rows = {k: v[part.to(v.device)] for k, v in self._records.items()}
-            total += clip(statistic(rows).to("cpu", torch.float64), clip_norm).sum(dim=0)
+            clipped = clip(statistic(rows).to("cpu", torch.float64), clip_norm)
+            total += clipped.sum(dim=0)
+            used[part.numpy()] = (torch.linalg.vector_norm(clipped, dim=1) / clip_norm).square().numpy()
+        if self._contributions is not None and charge.sampling_rate >= 1:
+            self._contributions.add(charge.name, used)
         noise = self._noise.gaussians(length)
         return total.numpy() + charge.noise_multiplier * clip_norm * noise
 
