@@ -1,0 +1,92 @@
+"""How a measured value is judged: the one place.
+
+A value is read between what a second real sample of the same patients' population scores (the ceiling, measured on the holdout)
+and what independent columns score (the floor):
+
+- *information*: the floor is as good as the ceiling, so that the measure cannot tell the two apart here (independent columns
+  have perfect marginals, for instance), or there is no floor;
+- *pass*: the value, or the better end of its interval, reaches the middle between floor and ceiling;
+- *fail*: even the better end of its interval is no better than the floor;
+- *inconclusive*: in between. A person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fidelity.view import View
+from synthgen.findings import Evidence, Finding, Verdict
+
+GROUPS = 20
+"""Groups of the delete-a-group jackknife."""
+APART = 0.02
+"""A floor within this of the ceiling is as good as it."""
+
+Measure = Callable[[View, View], float]
+"""(real, other) -> one number; NaN where there is nothing to measure."""
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The cohorts of the evidence as numbers."""
+
+    train: View
+    holdout: View
+    synthetic: View
+    floor: View
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Views:
+        """Worked out anew: cheap beside any check."""
+        cohorts = (evidence.train, evidence.holdout, evidence.synthetic, evidence.floor)
+        return cls(*(View.of(cohort, evidence.dictionary) for cohort in cohorts))
+
+
+def verdict(value: float, best: float, ceiling: float, floor: float, better: Better) -> Verdict:
+    """See the module. `best` is the better end of the value's interval."""
+    sign = 1.0 if better == "higher" else -1.0
+    value, best, ceiling, floor = (sign * x for x in (value, best, ceiling, floor))
+    if floor >= ceiling - APART:
+        return "information"
+    if best >= (floor + ceiling) / 2:
+        return "pass"
+    return "fail" if best <= floor else "inconclusive"
+
+
+def judged(check: str, metric: str, text: str, measure: Measure, views: Views, better: Better) -> list[Finding]:
+    """A measure of the synthetic cohort against the training patients, with interval, ceiling, floor and verdict; nothing where
+    there is nothing to measure."""
+    value = measure(views.train, views.synthetic)
+    ceiling, floor = measure(views.train, views.holdout), measure(views.train, views.floor)
+    if not np.isfinite([value, ceiling, floor]).all():
+        return []
+    low, high = interval(measure, views.train, views.synthetic, value)
+    judgement = verdict(value, high if better == "higher" else low, ceiling, floor, better)
+    reading = {
+        "pass": "nearer to a second real sample than to independent columns",
+        "fail": "no better than independent columns",
+        "inconclusive": "better than independent columns, not yet like a second real sample",
+        "information": "independent columns score as well as a second real sample, so this tells nothing of relations",
+    }[judgement]
+    return [
+        Finding(
+            check, metric, value, judgement, f"{text}: {reading}.",
+            low=low, high=high, n=len(views.synthetic.patients), ceiling=ceiling, floor=floor, better=better,
+        )  # fmt: skip
+    ]
+
+
+def interval(measure: Measure, real: View, synthetic: View, value: float) -> tuple[float, float]:
+    """95% interval over synthetic patients, by the delete-a-group jackknife (Kott 2001): cheap, and whole patients go out."""
+    ids = synthetic.patients.index
+    groups = min(GROUPS, len(ids) - 1)
+    if groups < 2:
+        return value, value
+    left = [measure(real, synthetic.without(ids[g::groups])) for g in range(groups)]
+    spread = np.sqrt((groups - 1) / groups * np.nansum((np.array(left) - np.nanmean(left)) ** 2))
+    return float(value - 1.96 * spread), float(value + 1.96 * spread)
