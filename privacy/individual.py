@@ -42,9 +42,11 @@ class Contributions:
         """Charge -> [patients] the mean over its steps. A step nobody noted (answered from the journal after a crash, or on a
         secret sample) counts in full."""
         nothing = np.zeros(self._patients)
-        return {
-            c.name: (self._squares.get(c.name, nothing) + c.steps - self._steps[c.name]) / c.steps for c in charges
-        }
+        return {c.name: (self._squares.get(c.name, nothing) + c.steps - self._steps[c.name]) / c.steps for c in charges}
+
+    def as_dict(self, charges: Sequence[Charge]) -> dict[str, list[float]]:
+        """For the run's folder: `shares` rounded up to a thousandth, in the order of the session's rows."""
+        return {name: (np.ceil(1000 * s) / 1000).tolist() for name, s in self.shares(charges).items()}
 
 
 def individual_epsilons(charges: Sequence[Charge], contributions: Mapping[str, Floats], delta: float) -> Floats:

@@ -140,6 +140,7 @@ def charge(work: Work) -> None:
 # 5. train -----------------------------------------------------------------------------------------------------------------
 def train(work: Work) -> None:
     """Each generator learns through its own session. Answers are journalled, so a killed fit replays and goes on."""
+    from privacy.individual import Contributions
     from privacy.journal import Journal
     from privacy.noise import Noise
     from privacy.session import Session
@@ -148,14 +149,17 @@ def train(work: Work) -> None:
     patients, _ = work.halves()
     for name, model in _generators(work).items():
         model.pretrain(seed, work.run.workspace.cache, work.progress)
+        contributions = Contributions(len(patients))
         session = Session(
             model.encode(patients),
             planned.charges_of(model.modality),
             planned.declared_training,
             Noise(work.job.privacy.noise_seed),
             Journal(work.run.path("answers", name)),
+            contributions=contributions,
         )
         model.fit(session, seed, work.progress)
+        work.run.write_json(f"contributions-{name}.json", contributions.as_dict(planned.charges_of(model.modality)))
         model.save(work.run.path("models", name))
 
 
@@ -194,10 +198,12 @@ def utility(work: Work) -> None:
 
 # 9. audit -----------------------------------------------------------------------------------------------------------------
 def audit(work: Work) -> None:
-    """What an attacker learns of the patients from the samples."""
+    """What an attacker learns of the patients from the samples, and whether the run kept to its plan."""
     from synthgen.audit import audit as attack
+    from synthgen.run_audit import audit_run
 
     findings, flags = attack(work.evidence, work.run.plan.epsilon, work.job.audit, work.progress)
+    findings += audit_run(work.run, work.halves()[0], work.job.audit, work.progress)
     work.add_findings(("audit",), findings)
     work.run.write_lines("flags-audit.jsonl", flags)
 

@@ -1,4 +1,4 @@
-"""Classifier attack: a forest learns to tell synthetic patients from the population; who looks synthetic to it is called a member.
+"""Classifier attack: a forest learns to tell synthetic patients from the population; who looks synthetic is called a member.
 
 The ratio of densities that DOMIAS estimates with kernels, estimated by a classifier instead (Bickel, Brueckner & Scheffer
 2009): p_synthetic / p_reference is the odds. It sees interactions and many columns, where kernels see a few directions.
