@@ -50,7 +50,7 @@ def audit_run(run: Run, train: Cohort, depth: str = "quick", progress: Progress 
     for done, name in enumerate(run.job.generators):
         progress(f"replay of {name}", done, len(run.job.generators))
         findings += replay(run, name, train, progress)
-    return findings + individual(run, train)
+    return findings + individual(run)
 
 
 # Canaries -----------------------------------------------------------------------------------------------------------------
@@ -141,8 +141,9 @@ def delta(plan: Plan) -> Finding:
 
 
 # Individual losses --------------------------------------------------------------------------------------------------------
-def individual(run: Run, train: Cohort) -> list[Finding]:
-    """What each patient gave at most, from what they contributed. The patients stand in individual.json, for the officer only."""
+def individual(run: Run) -> list[Finding]:
+    """What each patient gave at most, from what they contributed: individual.json, for the privacy officer only, in the order of
+    the training patients. Their ids are worked out again when needed, not stored."""
     from privacy.individual import individual_epsilons
 
     plan = run.plan
@@ -152,7 +153,7 @@ def individual(run: Run, train: Cohort) -> list[Finding]:
         stored = run.read_json(f"contributions-{name}.json")
         shares |= {charge: np.array(values) for charge, values in stored.items()}
     losses = individual_epsilons(plan.charges, shares, plan.budget.delta)
-    run.write_json("individual.json", dict(zip(map(str, train.ids), np.round(losses, 4).tolist(), strict=True)))
+    run.write_json("individual.json", {"epsilon": np.round(losses, 4).tolist()})
     middle, most = float(np.median(losses)), float(losses.max())
     text = (
         f"By what they contributed, half of the training patients gave less than epsilon {middle:.2f}, and nobody more than "
