@@ -25,7 +25,14 @@ class Dependence:
         text = "How far correlations of pairs of columns are off, mean over pairs {}"
         return [
             *judged(self.name, "visit_correlation", text.format("at visits"), visit_correlation, views, "lower"),
-            *judged(self.name, "baseline_correlation", text.format("at the first visit"), baseline_correlation, views, "lower"),
+            *judged(
+                self.name,
+                "baseline_correlation",
+                text.format("at the first visit"),
+                baseline_correlation,
+                views,
+                "lower",
+            ),
         ]
 
 

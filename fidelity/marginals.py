@@ -31,7 +31,9 @@ class Marginals:
         text = "How alike single columns are, mean over {}"
         return [
             *judged(self.name, "visit_shape", text.format("columns of visits"), visit_shape, views, "higher"),
-            *judged(self.name, "baseline_shape", text.format("columns at the first visit"), baseline_shape, views, "higher"),
+            *judged(
+                self.name, "baseline_shape", text.format("columns at the first visit"), baseline_shape, views, "higher"
+            ),
         ]
 
 
@@ -62,7 +64,7 @@ def tv_similarity(real: pd.Series[Any], other: pd.Series[Any]) -> float:
     if real.notna().sum() == 0 or other.notna().sum() == 0:
         return 0.0
     shares = [x.value_counts(normalize=True) for x in (real, other)]
-    return 1 - 0.5 * float(shares[0].subtract(shares[1], fill_value=0.0).abs().sum())
+    return 1 - 0.5 * float(np.abs(shares[0].subtract(shares[1], fill_value=0.0).to_numpy()).sum())
 
 
 def _similarity(column: Column, real: pd.Series[Any], other: pd.Series[Any]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from fidelity.verdict import Views, judged
 from fidelity.view import View, numeric
@@ -41,12 +43,21 @@ def pattern(real: View, other: View) -> float:
     columns = _may_be_missing(real)
     if real.visits is None or other.visits is None or not columns:
         return float("nan")
-    tables = []
-    for visits in (real.visits, other.visits):
-        numbers = visits[["day", *numeric(real)]]
-        gone = visits[columns].isna().astype("float64")
-        tables.append(np.array([numbers.corrwith(gone[c], method="spearman").fillna(0.0) for c in columns]))
+    tables = [_rank_correlations(v[["day", *numeric(real)]], v[columns].isna()) for v in (real.visits, other.visits)]
     return float(np.abs(tables[0] - tables[1]).mean())
+
+
+def _rank_correlations(numbers: pd.DataFrame, gone: pd.DataFrame) -> NDArray[np.float64]:
+    """[numbers, gone] Spearman correlations over the rows where the number is known; 0 where one side is constant."""
+    known = numbers.notna().to_numpy().astype(float)  # [rows, numbers]
+    missing = gone.to_numpy().astype(float)  # [rows, gone]
+    ranks = np.nan_to_num(numbers.rank().to_numpy())
+    count = np.maximum(known.sum(axis=0), 1)[:, None]
+    mean, share = ranks.sum(axis=0)[:, None] / count, known.T @ missing / count
+    covariance = ranks.T @ missing / count - mean * share
+    spread = (ranks**2).sum(axis=0)[:, None] / count - mean**2
+    scale = np.sqrt(np.maximum(spread, 0) * share * (1 - share))
+    return np.where(scale > 1e-9, covariance / np.maximum(scale, 1e-9), 0.0)
 
 
 def _may_be_missing(view: View) -> list[str]:

@@ -29,7 +29,14 @@ class Survival:
         return [
             *judged(self.name, "kaplan_meier", "How far survival curves lie apart", kaplan_meier, views, "lower"),
             *judged(self.name, "ends", "How alike the ends of follow-up are", ends, views, "higher"),
-            *judged(self.name, "informative", "How far baseline numbers' say in survival is off", informative, views, "lower"),
+            *judged(
+                self.name,
+                "informative",
+                "How far baseline numbers' say in survival is off",
+                informative,
+                views,
+                "lower",
+            ),
         ]
 
 
@@ -48,7 +55,11 @@ def kaplan_meier(real: View, other: View) -> float:
 def ends(real: View, other: View) -> float:
     """1 is the same. NaN without an outcome."""
     outcome = real.dictionary.outcome
-    return float("nan") if outcome is None else tv_similarity(real.patients[outcome.status], other.patients[outcome.status])
+    return (
+        float("nan")
+        if outcome is None
+        else tv_similarity(real.patients[outcome.status], other.patients[outcome.status])
+    )
 
 
 def informative(real: View, other: View) -> float:
@@ -61,7 +72,9 @@ def informative(real: View, other: View) -> float:
     return float(np.mean(differences)) if differences else float("nan")
 
 
-def survival_curve(times: NDArray[np.float64], event: NDArray[np.bool_], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+def survival_curve(
+    times: NDArray[np.float64], event: NDArray[np.bool_], grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """[grid] share still without an event (Kaplan & Meier 1958)."""
     days = np.unique(times[event])
     at_risk = (times[:, None] >= days).sum(axis=0)

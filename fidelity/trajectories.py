@@ -29,11 +29,25 @@ class Trajectories:
     def run(self, evidence: Evidence) -> Sequence[Finding]:
         views = Views.of(evidence)
         return [
-            *judged(self.name, "visit_count", "How alike numbers of visits per patient are", visit_count, views, "higher"),
-            *judged(self.name, "visit_gap", "How alike times between visits are", visit_gap, views, "higher"),
-            *judged(self.name, "lag_1", "How far measurements' correlations with the visit before are off", lag_1, views, "lower"),
             *judged(
-                self.name, "lag_1_within", "How far they are off around each patient's own mean", lag_1_within, views, "lower"
+                self.name, "visit_count", "How alike numbers of visits per patient are", visit_count, views, "higher"
+            ),
+            *judged(self.name, "visit_gap", "How alike times between visits are", visit_gap, views, "higher"),
+            *judged(
+                self.name,
+                "lag_1",
+                "How far measurements' correlations with the visit before are off",
+                lag_1,
+                views,
+                "lower",
+            ),
+            *judged(
+                self.name,
+                "lag_1_within",
+                "How far they are off around each patient's own mean",
+                lag_1_within,
+                views,
+                "lower",
             ),
             *judged(self.name, "slope", "How alike patients' slopes over time are", slope, views, "higher"),
         ]

@@ -27,7 +27,7 @@ APART = 0.02
 """A floor within this of the ceiling is as good as it."""
 
 Measure = Callable[[View, View], float]
-"""(real, other) -> one number; NaN where there is nothing to measure."""
+"""(real, other) -> a number from 0 to 1; NaN where there is nothing to measure."""
 Better = Literal["lower", "higher"]
 
 
@@ -75,9 +75,18 @@ def judged(check: str, metric: str, text: str, measure: Measure, views: Views, b
     }[judgement]
     return [
         Finding(
-            check, metric, value, judgement, f"{text}: {reading}.",
-            low=low, high=high, n=len(views.synthetic.patients), ceiling=ceiling, floor=floor, better=better,
-        )  # fmt: skip
+            check,
+            metric,
+            value,
+            judgement,
+            f"{text}: {reading}.",
+            low=low,
+            high=high,
+            n=len(views.synthetic.patients),
+            ceiling=ceiling,
+            floor=floor,
+            better=better,
+        )
     ]
 
 
@@ -89,4 +98,4 @@ def interval(measure: Measure, real: View, synthetic: View, value: float) -> tup
         return value, value
     left = [measure(real, synthetic.without(ids[g::groups])) for g in range(groups)]
     spread = np.sqrt((groups - 1) / groups * np.nansum((np.array(left) - np.nanmean(left)) ** 2))
-    return float(value - 1.96 * spread), float(value + 1.96 * spread)
+    return max(0.0, float(value - 1.96 * spread)), min(1.0, float(value + 1.96 * spread))

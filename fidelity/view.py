@@ -39,7 +39,9 @@ class View:
             return cls(dictionary, patients, None)
         measured = _numbers(cohort.visits, dictionary.measurements)
         keys = cohort.visits[["patient_id", "day"]].astype({"day": "float64"})
-        visits = pd.concat([keys, measured], axis=1).sort_values(["patient_id", "day"], kind="stable", ignore_index=True)
+        visits = pd.concat([keys, measured], axis=1).sort_values(
+            ["patient_id", "day"], kind="stable", ignore_index=True
+        )
         return cls(dictionary, patients, visits)
 
     def without(self, ids: pd.Index[Any]) -> View:

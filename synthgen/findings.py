@@ -69,9 +69,13 @@ class Evidence:
 class Check(Protocol):
     """A fidelity or utility check, found by entry point `synthgen.checks`."""
 
-    name: str
-    section: Literal["fidelity", "utility", "rules"]
-    """The stage that runs it and the part of the report its findings stand in."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def section(self) -> Literal["fidelity", "utility", "rules"]:
+        """The stage that runs it and the part of the report its findings stand in."""
+        ...
 
     def run(self, evidence: Evidence) -> Sequence[Finding]:
         """Findings; an empty sequence where the dictionary has nothing for this check (no visits, no outcome)."""

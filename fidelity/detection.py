@@ -1,0 +1,99 @@
+"""Detection: can a classifier tell synthetic patients from real ones that the generator never saw?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fidelity.verdict import Views, verdict
+from fidelity.view import View
+from privacy.rates import auc_interval
+from synthgen.findings import Evidence, Finding
+
+FOLDS = 5
+
+
+class Detection:
+    """AUC of gradient boosting, cross-validated over patients, that tells holdout patients from synthetic ones: `baseline` from one
+    row a patient, `patient` from each patient's mean, spread, first and last value of every measurement and number of visits.
+    0.5 cannot be told; below 0.5 (identical patients on both sides) counts as 0.5. The floor is that of independent columns."""
+
+    name = "detection"
+    section: Literal["fidelity"] = "fidelity"
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        views = Views.of(evidence)
+        found = [self._told(views, "baseline", "first-visit columns")]
+        if views.train.visits is not None:
+            found.append(self._told(views, "patient", "whole trajectories"))
+        return found
+
+    def _told(self, views: Views, metric: str, of: str) -> Finding:
+        real, synthetic = scores(views.holdout, views.synthetic, metric)
+        rate = auc_interval(synthetic, real, np.random.default_rng(0))
+        ceiling, floor = auc(views.holdout, views.train, metric), auc(views.holdout, views.floor, metric)
+        value, low, high = (max(0.5, x) for x in (rate.value, rate.low, rate.high))
+        text = (
+            f"A classifier that sees {of} ranks a synthetic patient above a real one {value:.0%} of the time (50%: it cannot tell; "
+            f"independent columns: {floor:.0%})."
+        )
+        return Finding(
+            self.name,
+            metric,
+            value,
+            verdict(value, low, ceiling, floor, "lower"),
+            text,
+            low=low,
+            high=high,
+            n=len(real) + len(synthetic),
+            ceiling=ceiling,
+            floor=floor,
+            better="lower",
+        )
+
+
+def auc(real: View, other: View, what: str) -> float:
+    """At least 0.5."""
+    from privacy.rates import auc as area
+
+    a, b = scores(real, other, what)
+    return max(0.5, area(b, a))
+
+
+def scores(real: View, other: View, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Out-of-fold scores of ([real], [other]) patients for being of the other cohort."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
+
+    table = _summary if what == "patient" else _baseline
+    features = pd.concat([table(real), table(other)]).to_numpy(dtype=np.float64)
+    label = np.repeat([0, 1], [len(real.patients), len(other.patients)])
+    model = HistGradientBoostingClassifier(max_iter=100, random_state=0)
+    folds = StratifiedKFold(min(FOLDS, int(np.bincount(label).min())), shuffle=True, random_state=0)
+    with threadpool_limits(1):  # so few patients are slower on many threads than on one
+        score = cross_val_predict(model, features, label, cv=folds, method="predict_proba")[:, 1]
+    return score[label == 0], score[label == 1]
+
+
+def _baseline(view: View) -> pd.DataFrame:
+    return view.baseline
+
+
+def _summary(view: View) -> pd.DataFrame:
+    assert view.visits is not None
+    patients = view.visits.groupby("patient_id")[list(view.dictionary.measurements)]
+    parts = [patients.mean().add_suffix(" mean"), patients.std().add_suffix(" sd")]
+    parts += [patients.first().add_suffix(" first"), patients.last().add_suffix(" last")]
+    count = view.visits.groupby("patient_id").size().rename("visits")
+    return view.patients.join([*parts, count])
+
+
+if TYPE_CHECKING:
+    from synthgen.findings import Check
+
+    _: Check = Detection()
