@@ -218,6 +218,7 @@ class Annotation(NamedTuple):
     """One line of `phenotype.hpoa`: a disease has (or has not) a term, in `observed` of `assessed` patients or at `frequency`."""
 
     disease: str
+    title: str
     term: str
     reference: str
     absent: bool
@@ -247,7 +248,7 @@ def _annotations(path: Path, _stamp: int) -> tuple[Annotation, ...]:
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
     if not rows or rows[0][:4] != ["database_id", "disease_name", "qualifier", "hpo_id"]:
         raise DataError(f"{path}: has no header of phenotype.hpoa")
-    return tuple(Annotation(r[0], r[3], r[4], r[2] == "NOT", *_frequency(r[7]), r[10]) for r in rows[1:])
+    return tuple(Annotation(r[0], r[1], r[3], r[4], r[2] == "NOT", *_frequency(r[7]), r[10]) for r in rows[1:])
 
 
 def _frequency(text: str) -> tuple[int | None, int | None, str | None]:

@@ -1,0 +1,255 @@
+"""A Bayesian generator of phenotypes, variants and basic facts of patients with one of several Mendelian diseases.
+
+    pretrain   HPO's annotations, without the cohort's own publications -> what is expected of each (disease, term)   epsilon 0
+    fit        four noisy sums -> posterior of every frequency, noise-aware                                           charged
+    sample     whole patients that keep to the ontology and to their disease's inheritance                            no patient
+
+`pretrain` and then `sample`, without `fit`, is the public prior alone: epsilon 0, and no file of patients is touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from generators.phenotypes import facts, public
+from generators.phenotypes.assembly import assemble
+from generators.phenotypes.learning import (
+    BREADTH_CLIP,
+    BREADTH_WIDTH,
+    Answer,
+    Beliefs,
+    Question,
+    breadth,
+    closed_down,
+    facts_question,
+    learn_facts,
+    learn_frailties,
+    learn_terms,
+    prior,
+    terms_question,
+)
+from generators.phenotypes.posterior import Posterior
+from generators.phenotypes.profiles import Frailty, closed, ends
+from generators.phenotypes.settings import Settings
+from privacy.charges import Charge
+from privacy.files import write_durably
+from synthgen.dictionary import parse
+from synthgen.errors import ConfigError, WorkspaceError
+
+if TYPE_CHECKING:
+    from privacy.gradients import Records
+    from privacy.session import Session
+    from synthgen.cohort import Cohort
+    from synthgen.dictionary import Dictionary
+    from synthgen.generator import Generator, Progress
+
+__all__ = ["PhenotypeBayes", "Settings"]
+
+_CHARGES = ("facts", "breadth", "observed", "excluded")
+
+
+class PhenotypeBayes:
+    """See the module."""
+
+    modality: ClassVar[str] = "phenotypes"
+    private: ClassVar[bool] = True
+
+    def __init__(self, dictionary: Dictionary, settings: Mapping[str, Any], device: str = "cpu") -> None:
+        self.settings = parse(Settings, dict(settings), "generators.phenotypes")
+        self.dictionary, self.device = dictionary, device
+        self.diseases = public.diseases_of(dictionary)
+        if "phenotypes" not in dictionary.tables or not self.diseases:
+            raise ConfigError(
+                "generators.phenotypes: needs the table phenotypes, and diseases: a column of patients with role: disease, or "
+                "one entry in knowledge.diseases"
+            )
+        self._public: public.Public | None = None
+        self._beliefs: Beliefs | None = None
+
+    # What is public ----------------------------------------------------------------------------------------------------------
+    def charges(self, declared_patients: int) -> Sequence[Charge]:
+        """Four sums over all patients."""
+        return [
+            Charge(f"phenotypes/{name}", (1 / share) ** 0.5)
+            for name, share in zip(_CHARGES, self.settings.shares, strict=True)
+        ]
+
+    def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
+        """Reads HPO's files; the same for every seed."""
+        folder = cache / f"phenotypes-{public.cache_key(self.dictionary, self.settings)}"
+        progress("public knowledge of phenotypes", 0, 1)
+        if not (folder / "public.safetensors").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            public.write(public.make(self.dictionary, self.settings), folder)
+        self._public = public.read(folder)
+        self._beliefs = prior(self._public, self.dictionary.declared_patients)
+        progress("public knowledge of phenotypes", 1, 1)
+
+    @property
+    def public(self) -> public.Public:
+        """Public knowledge. Raises WorkspaceError before `pretrain` or `load`."""
+        if self._public is None:
+            raise WorkspaceError("generators.phenotypes: nothing is known yet; pretrain or load it first")
+        return self._public
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """What is believed now: the prior, or the posterior after `fit`."""
+        if self._beliefs is None:
+            raise WorkspaceError("generators.phenotypes: nothing is known yet; pretrain or load it first")
+        return self._beliefs
+
+    # Patients ----------------------------------------------------------------------------------------------------------------
+    def encode(self, cohort: Cohort) -> dict[str, torch.Tensor]:
+        """`disease` [patients] (-1 for an unknown one), `facts` [patients, facts], `breadth` [patients, bins], and `observed`
+        and `excluded` [patients, terms of the disease], closed over the ontology."""
+        known = self.public
+        disease = self._disease_of(cohort)
+        marked = self._marked(cohort)
+        out = {k: np.zeros((len(cohort), known.terms.shape[1]), dtype=np.float32) for k in ("observed", "excluded")}
+        spread = np.zeros((len(cohort), BREADTH_WIDTH))
+        for i in range(len(known.diseases)):
+            rows = np.flatnonzero(disease == i)
+            terms = known.of(i)
+            implies = known.implies_of(i)
+            has = closed(marked["observed"][rows], known.implies)[:, terms]
+            stated = marked["excluded"][rows][:, terms] & ~has
+            out["observed"][rows, : len(terms)] = has
+            out["excluded"][rows, : len(terms)] = closed_down(stated, has, implies)
+            system = known.system[terms]
+            both = (ends(has, implies), ends(stated, implies.T.tocsr()))
+            spread[rows] = np.concatenate([breadth(m, system) for m in both], axis=1)
+        return {
+            "disease": torch.from_numpy(disease),
+            "facts": torch.from_numpy(facts.encode(cohort)),
+            "breadth": torch.from_numpy(spread),
+            **{k: torch.from_numpy(v) for k, v in out.items()},
+        }
+
+    def _disease_of(self, cohort: Cohort) -> np.ndarray:
+        if self._column is None:
+            return np.zeros(len(cohort), dtype=np.int64)
+        place = {d: i for i, d in enumerate(self.public.diseases)}
+        return np.array([place.get(d, -1) for d in cohort.patients[self._column]], dtype=np.int64)
+
+    @property
+    def _column(self) -> str | None:
+        columns = self.dictionary.tables["patients"].columns
+        return next((name for name, c in columns.items() if c.role == "disease"), None)
+
+    def _marked(self, cohort: Cohort) -> dict[str, np.ndarray]:
+        """[patients, vocabulary] terms as they were stated; a term outside the vocabulary counts as what it implies in it."""
+        from synthgen.ontology import read_ontology
+
+        ontology = read_ontology(self.settings.hpo)
+        place = {t: j for j, t in enumerate(self.public.vocabulary)}
+        table = cohort.phenotypes
+        out = {k: np.zeros((len(cohort), len(place)), dtype=bool) for k in ("observed", "excluded")}
+        if table is None:
+            return out
+        patient = cohort.ids.get_indexer(pd.Index(table["patient_id"]))
+        for i, term, status in zip(patient, table["term"], table["status"].astype(object), strict=True):
+            current = ontology.current(term)
+            if current is not None and status == "observed":
+                out["observed"][i, [place[a] for a in ontology.ancestors(current) if a in place]] = True
+            elif current in place:
+                out["excluded"][i, place[current]] = True
+        return out
+
+    def fit(self, session: Session, seed: int, progress: Progress) -> None:
+        """Everything learnt from patients: four sums, each over all of them, each patient's in their own disease."""
+        known = self.public
+        now = prior(known, session.declared_patients)
+        progress("counts of phenotypes", 0, 4)
+        answer = self._ask(session, "facts", facts_question(len(known.diseases)))
+        now = learn_facts(known, now, answer)
+        progress("counts of phenotypes", 1, 4)
+        breadth_ = self._ask(session, "breadth", Question(np.ones(BREADTH_WIDTH), BREADTH_CLIP))
+        progress("counts of phenotypes", 2, 4)
+        answers = {s: self._ask(session, s, self._terms(session, now, s)) for s in ("observed", "excluded")}
+        progress("counts of phenotypes", 3, 4)
+        for turn in range(2):
+            for status, answer in answers.items():
+                now = learn_terms(known, now, status, answer)
+            now = learn_frailties(known, now, breadth_) if turn == 0 else now
+        self._beliefs = now
+        progress("counts of phenotypes", 4, 4)
+
+    def _terms(self, session: Session, now: Beliefs, status: str) -> Question:
+        if not session.private:
+            return Question(np.ones(self.public.terms.shape), np.inf)
+        loud = session.charge(f"phenotypes/{status}").noise_multiplier
+        return terms_question(self.public, now, status, loud, self.settings.clip_quantile)
+
+    def _ask(self, session: Session, name: str, question: Question) -> Answer:
+        """The noisy sum over patients; without privacy the exact one, by `reveal`."""
+
+        def statistic(records: Records) -> torch.Tensor:
+            vectors = records[name] if name == "breadth" else self._beside(records, name)
+            return vectors * torch.from_numpy(question.weights).to(vectors).flatten()
+
+        charge, shape = f"phenotypes/{name}", question.weights.shape
+        if not session.private:
+            return Answer(statistic(session.reveal()).double().sum(dim=0).numpy().reshape(shape), 0.0, question)
+        values = session.sum(statistic, question.clip_norm, charge).numpy().reshape(shape)
+        return Answer(values, session.error(charge, question.clip_norm) * session.expected(charge), question)
+
+    def _beside(self, records: Records, name: str) -> torch.Tensor:
+        """[patients, diseases x numbers] a patient's numbers in the place of their disease, zero in all others."""
+        mine = records[name]
+        out = torch.zeros((len(mine), len(self.public.diseases), mine.shape[1]), dtype=torch.float32)
+        known = records["disease"] >= 0
+        out[known, records["disease"][known]] = mine[known].to(torch.float32)
+        return out.flatten(1)
+
+    # Synthetic patients ------------------------------------------------------------------------------------------------------
+    def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
+        """Whole synthetic patients: what the public prior says before `fit`, the posterior after it."""
+        return assemble(
+            self.dictionary, self.diseases, self._column, self.public, self.beliefs, patients, rng, where or {}
+        )
+
+    def intervals(
+        self, disease: str, patients: int, rng: np.random.Generator, coverage: float = 0.9
+    ) -> dict[str, tuple[float, float]]:
+        """Of each asked term, between which shares of `patients` new ones of this disease it should be recorded."""
+        known = self.public
+        i = known.diseases.index(disease)
+        mine = Posterior(self.beliefs.observed.mass[known.rows_of(i)])
+        bounds = mine.predictive(patients, rng, coverage=coverage)
+        return {known.vocabulary[j]: (float(a), float(b)) for j, (a, b) in zip(known.of(i), bounds, strict=True)}
+
+    # Files -------------------------------------------------------------------------------------------------------------------
+    def save(self, folder: Path) -> None:
+        """`public.*`, `beliefs.safetensors` and `beliefs.json`."""
+        now = self.beliefs
+        public.write(self.public, folder)
+        masses = {k: getattr(now, k).mass.astype(np.float32) for k in ("observed", "excluded", "facts")}
+        write_durably(folder / "beliefs.safetensors", save({"sizes": now.sizes, **masses}))
+        numbers = {"unsure": now.unsure, "frailties": [vars(f) for f in now.frailties]}
+        write_durably(folder / "beliefs.json", json.dumps(numbers, allow_nan=False).encode())
+
+    def load(self, folder: Path) -> None:
+        """What `save` wrote."""
+        self._public = public.read(folder)
+        try:
+            arrays = load((folder / "beliefs.safetensors").read_bytes())
+            numbers = json.loads((folder / "beliefs.json").read_text(encoding="utf-8"))
+            masses = {k: Posterior(arrays[k].astype(np.float64)) for k in ("observed", "excluded", "facts")}
+            first, second = (Frailty(**f) for f in numbers["frailties"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            raise WorkspaceError(f"{folder}: the model is missing or corrupt. Start a new run") from None
+        self._beliefs = Beliefs(arrays["sizes"], numbers["unsure"], **masses, frailties=(first, second))
+
+
+if TYPE_CHECKING:
+    _: type[Generator] = PhenotypeBayes

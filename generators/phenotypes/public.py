@@ -1,0 +1,197 @@
+"""Everything public that the generator starts from: of each disease its terms, what is expected of them, how sure that is.
+
+Built once from HPO's files and the dictionary (epsilon 0, no patient), then kept in the job's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from scipy import sparse
+
+from generators.phenotypes import facts
+from generators.phenotypes.calibration import assumed, calibrate
+from generators.phenotypes.catalogue import Catalogue, build
+from generators.phenotypes.evidence import Evidence, gather
+from generators.phenotypes.posterior import Levels
+from generators.phenotypes.settings import Settings
+from privacy.files import write_durably
+from synthgen.dictionary import Dictionary, MendelianDisease
+from synthgen.errors import WorkspaceError
+from synthgen.ontology import Annotation, Ontology, diseases_of_genes, read_annotations, read_ontology
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Public:
+    """Args:
+    diseases: their ids.
+    vocabulary: every term asked about, ancestors first.
+    version: of hp.obo.
+    terms: [diseases, width] positions in `vocabulary`, ascending, -1 beyond a disease's last.
+    level: [diseases, width] level of evidence, -1 beyond.
+    ancestry: [pairs, 2] positions (term, it or an ancestor of it) within the vocabulary.
+    system: [vocabulary] organ system.
+    observed, excluded: [levels, hypotheses] what is believed of each level.
+    fact_level: [diseases, facts]; fact: [fact levels, hypotheses].
+    strength: [diseases, 4] annotation rows, and rows that count patients: before and after those were left out that cite the
+        cohort's own publications (rows, counted rows, rows left, counted rows left).
+    """
+
+    diseases: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    version: str
+    terms: Ints
+    level: Ints
+    ancestry: Ints
+    system: Ints
+    observed: Floats
+    excluded: Floats
+    fact_level: Ints
+    fact: Floats
+    strength: Ints
+
+    @property
+    def asked(self) -> NDArray[np.bool_]:
+        """[diseases, width] where there is a term."""
+        return self.terms >= 0
+
+    @cached_property
+    def implies(self) -> sparse.csr_array:
+        """[vocabulary, vocabulary] 1 where the row is or implies the column."""
+        size = len(self.vocabulary)
+        ones = np.ones(len(self.ancestry), dtype=np.float32)
+        return sparse.csr_array((ones, (self.ancestry[:, 0], self.ancestry[:, 1])), shape=(size, size))
+
+    def implies_of(self, disease: int) -> sparse.csr_array:
+        """[terms, terms] the closure within one disease."""
+        terms = self.of(disease)
+        return self.implies[terms][:, terms].tocsr()
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.asked.sum(axis=1), dtype=np.int64)])
+
+    def rows_of(self, disease: int) -> slice:
+        """Where one disease stands among all (disease, term) pairs."""
+        return slice(int(self._starts[disease]), int(self._starts[disease + 1]))
+
+    def of(self, disease: int) -> Ints:
+        """The positions of one disease's terms."""
+        mine: Ints = self.terms[disease][self.asked[disease]]
+        return mine
+
+
+def diseases_of(dictionary: Dictionary) -> dict[str, MendelianDisease]:
+    """Every disease of the cohort: the categories of the column whose role is `disease`, else what `knowledge` names."""
+    known = dictionary.knowledge.diseases
+    columns = dictionary.tables["patients"].columns.values()
+    declared = next((c.categories for c in columns if c.role == "disease" and c.categories), None) or tuple(known)
+    if not declared and dictionary.disease:
+        declared = (dictionary.disease,)
+    return {d: known.get(d, MendelianDisease(label="")) for d in declared}
+
+
+def make(dictionary: Dictionary, settings: Settings) -> Public:
+    """From HPO's files. Rows that cite the cohort's publications are left out before anything is built."""
+    ontology = read_ontology(settings.hpo)
+    rows = read_annotations(settings.hpo, without=dictionary.publications)
+    genes = diseases_of_genes(settings.hpo)
+    diseases = diseases_of(dictionary)
+    catalogue = build(ontology, rows)
+    observed, excluded = calibrate(catalogue, frozenset(diseases), genes) if diseases else assumed()
+    evidence = [gather(catalogue, d, catalogue.rows.get(d, []), m, genes) for d, m in diseases.items()]
+    chosen = [_chosen(catalogue, e, observed, settings.terms) for e in evidence]
+    fact_level, fact = facts.levels(catalogue, diseases)
+    strength = _strength(tuple(diseases), read_annotations(settings.hpo), rows)
+    return _assemble(tuple(diseases), catalogue, evidence, chosen, (observed, excluded), (fact_level, fact), strength)
+
+
+def _chosen(catalogue: Catalogue, evidence: Evidence, observed: Levels, count: int) -> Ints:
+    """The terms most likely to be recorded, with their ancestors: columns of the catalogue, ascending."""
+    likely = observed.mean[evidence.level] * (1 + 1e-3 * evidence.expected)
+    best = np.argsort(-likely, kind="stable")[:count]
+    return np.flatnonzero(np.asarray(catalogue.closure[best].sum(axis=0)).ravel() > 0)
+
+
+def _assemble(
+    diseases: tuple[str, ...],
+    catalogue: Catalogue,
+    evidence: list[Evidence],
+    chosen: list[Ints],
+    believed: tuple[Levels, Levels],
+    facts_: tuple[Ints, Levels],
+    strength: Ints,
+) -> Public:
+    union = np.unique(np.concatenate(chosen))
+    width = max(map(len, chosen))
+    terms, level = (np.full((len(diseases), width), -1, dtype=np.int64) for _ in range(2))
+    for i, (columns, known) in enumerate(zip(chosen, evidence, strict=True)):
+        terms[i, : len(columns)] = np.searchsorted(union, columns)
+        level[i, : len(columns)] = known.level[columns]
+    inside = catalogue.closure[union][:, union].tocoo()
+    vocabulary = tuple(catalogue.terms[j] for j in union)
+    return Public(
+        diseases, vocabulary, catalogue.ontology.version, terms, level,
+        np.stack([inside.row, inside.col], axis=1).astype(np.int64), _systems(vocabulary, catalogue.ontology),
+        believed[0].weights, believed[1].weights, facts_[0], facts_[1].weights, strength,
+    )  # fmt: skip
+
+
+def _systems(vocabulary: tuple[str, ...], ontology: Ontology) -> Ints:
+    """[vocabulary] the first organ system of each term."""
+    place = {s: i for i, s in enumerate(ontology.systems)}
+    return np.array([min((place[a] for a in ontology.ancestors(t) if a in place), default=0) for t in vocabulary])
+
+
+def _strength(diseases: tuple[str, ...], before: list[Annotation], after: list[Annotation]) -> Ints:
+    tables = []
+    for rows in (before, after):
+        phenotypes = [a for a in rows if a.aspect == "P"]
+        tables += [Counter(a.disease for a in phenotypes), Counter(a.disease for a in phenotypes if a.assessed)]
+    return np.array([[t[d] for t in tables] for d in diseases], dtype=np.int64).reshape(len(diseases), 4)
+
+
+_TEXTS = ("diseases", "vocabulary", "version")
+
+
+def write(public: Public, folder: Path) -> None:
+    """`public.safetensors` and `public.json`."""
+    values = {f.name: getattr(public, f.name) for f in fields(public)}
+    arrays = {k: np.ascontiguousarray(v) for k, v in values.items() if k not in _TEXTS}
+    write_durably(folder / "public.json", json.dumps({k: values[k] for k in _TEXTS}).encode())
+    write_durably(folder / "public.safetensors", save(arrays))
+
+
+def read(folder: Path) -> Public:
+    """What `write` wrote. Raises WorkspaceError when it is missing or corrupt."""
+    try:
+        texts = json.loads((folder / "public.json").read_text(encoding="utf-8"))
+        arrays = load((folder / "public.safetensors").read_bytes())
+        return Public(tuple(texts["diseases"]), tuple(texts["vocabulary"]), texts["version"], **arrays)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        raise WorkspaceError(f"{folder}: the model's public part is missing or corrupt. Start a new run") from None
+
+
+def cache_key(dictionary: Dictionary, settings: Settings) -> str:
+    """Everything that `make` depends on."""
+    ontology = read_ontology(settings.hpo)
+    parts = [dictionary.fingerprint, settings.model_dump_json(), ontology.version, _code()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _code() -> str:
+    """The text of this folder: a cache of older code is never read."""
+    texts = [p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()

@@ -1,0 +1,532 @@
+"""The phenotype generator and its checks, on a made-up ontology whose every number is known."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_hpo as tiny
+import torch
+from conftest import ROOT
+from scipy import sparse, stats
+
+from fidelity import phenotypes as fidelity
+from generators.phenotypes import PhenotypeBayes, facts, learning
+from generators.phenotypes.evidence import SOURCES
+from generators.phenotypes.posterior import CELLS, GRID, Levels, Posterior, likelihood, model
+from generators.phenotypes.profiles import Frailty, Profile, closed, ends, own_hazards
+from generators.phenotypes.public import Public
+from privacy.charges import Charge
+from privacy.journal import Journal
+from privacy.noise import Noise
+from privacy.session import Session
+from synthgen.cohort import Cohort
+from synthgen.dictionary import Dictionary
+from synthgen.errors import ConfigError, WorkspaceError
+from synthgen.findings import Evidence
+from synthgen.ontology import read_ontology
+
+QUIET = dict.fromkeys(("phenotypes/facts", "phenotypes/breadth", "phenotypes/observed", "phenotypes/excluded"), 1e-3)
+
+
+def silent(*_: object) -> None:
+    """No progress."""
+
+
+def door(records, noise: float = 1e-3, seed: int = 0, folder: Path | None = None, n: int = 300) -> Session:
+    return Session(records, [Charge(c, noise) for c in QUIET], n, Noise(seed), Journal(folder))
+
+
+@pytest.fixture(scope="module")
+def hpo(tmp_path_factory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("hpo"))
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> Dictionary:
+    return tiny.dictionary()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def made(dictionary: Dictionary, hpo: Path, cache: Path) -> PhenotypeBayes:
+    generator = PhenotypeBayes(dictionary, {"hpo": str(hpo), "terms": 40})
+    generator.pretrain(0, cache, silent)
+    return generator
+
+
+@pytest.fixture
+def generator(dictionary: Dictionary, hpo: Path, cache: Path) -> PhenotypeBayes:
+    return made(dictionary, hpo, cache)
+
+
+@pytest.fixture(scope="module")
+def real(dictionary: Dictionary) -> Cohort:
+    """100 patients of each disease: leaves of the disease's own system at .7, .5, .3 ..., others at .02."""
+    rng = np.random.default_rng(3)
+    patients, terms, variants = [], [], []
+    for i, disease in enumerate(tiny.DISEASES):
+        chance = np.full(27, 0.02)
+        chance[9 * i : 9 * i + 9] = np.linspace(0.7, 0.1, 9)
+        for p in range(100):
+            name = f"P{i}-{p}"
+            patients.append((name, disease, "female" if p % 2 else "male", "neonatal", 10, 900, "alive"))
+            has = rng.random(27) < chance
+            terms += [(name, t, "observed", None) for t, h in zip(tiny.LEAVES, has, strict=True) if h]
+            terms += [
+                (name, t, "excluded", None)
+                for t, h in zip(tiny.LEAVES, has, strict=True)
+                if not h and rng.random() < 0.1
+            ]
+            variants += [(name, f"ABC{i + 1}", "missense", "heterozygous", None)] * (2 if i == 1 else 1)
+    columns = {n: list(t.columns) for n, t in dictionary.tables.items()}
+    tables = {"patients": patients, "phenotypes": terms, "variants": variants}
+    return Cohort.checked(
+        {n: pd.DataFrame(rows, columns=columns[n], dtype=object) for n, rows in tables.items()}, dictionary, "real"
+    )
+
+
+# Posterior -------------------------------------------------------------------------------------------------------------------
+def test_without_noise_the_posterior_is_the_conjugate_beta():
+    at = int(np.flatnonzero((GRID[:, 1] == 4.0) & (np.abs(GRID[:, 0] - 0.3) < 0.025))[0])
+    weights = np.zeros((1, len(GRID)))
+    weights[0, at] = 1
+    p, kappa = GRID[at]
+    level = np.zeros(3, dtype=np.int64)
+    counts, n = np.array([0.0, 7.0, 20.0]), np.full(3, 20.0)
+    found = Posterior.of(level, Levels(weights), likelihood(counts, n, np.zeros(3))).mean
+    assert found == pytest.approx((p * kappa + counts) / (kappa + 20), abs=0.004)
+
+
+def test_with_endless_noise_the_posterior_is_the_prior_and_with_little_noise_the_data():
+    levels = Levels.assumed(np.array([0.2]))
+    level, n = np.zeros(1, dtype=np.int64), np.array([1000.0])
+    means = [
+        Posterior.of(level, levels, likelihood(np.array([700.0]), n, np.array([noise]))).mean[0] for noise in (1e7, 1.0)
+    ]
+    assert means[0] == pytest.approx(levels.mean[0], abs=1e-3)
+    assert means[1] == pytest.approx(0.7, abs=0.01)
+
+
+def test_levels_are_learnt_from_many_noisy_pairs():
+    rng = np.random.default_rng(0)
+    f = rng.beta(0.4 * 8, 0.6 * 8, 3000)
+    noisy = rng.binomial(30, f) + rng.normal(0, 10, 3000)
+    level = np.zeros(3000, dtype=np.int64)
+    learnt = Levels.vague(1).learn(level, likelihood(noisy, np.full(3000, 30.0), np.full(3000, 10.0)))
+    assert learnt.mean[0] == pytest.approx(0.4, abs=0.02)
+    assert learnt.weights[0] @ np.log(GRID[:, 1]) == pytest.approx(np.log(8), abs=0.8)
+
+
+def test_intervals_cover_what_the_model_says_they_cover():
+    rng = np.random.default_rng(1)
+    f = rng.beta(1, 3, 600)
+    n, noise = np.full(600, 40.0), np.full(600, 9.0)
+    seen = likelihood(rng.binomial(40, f) + rng.normal(0, 9, 600), n, noise)
+    level = np.zeros(600, dtype=np.int64)
+    posterior = Posterior.of(level, Levels.vague(1).learn(level, seen), seen)
+    low, high = posterior.predictive(40, rng).T
+    new = rng.binomial(40, f) / 40
+    covered = ((new >= low) & (new <= high)).mean()
+    assert 0.87 < covered < 0.97  # discrete: a little more than 90%
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_pyro_s_nuts_finds_the_posterior_that_quadrature_finds():
+    import pyro
+    from pyro.infer import MCMC, NUTS
+
+    pyro.set_rng_seed(0)
+    torch.manual_seed(0)
+    chosen = [int(np.flatnonzero(GRID[:, 1] == 4.0)[k]) for k in (14, 20)]
+    weights = np.zeros((1, len(GRID)))
+    weights[0, chosen] = 0.5
+    answer, n, noise = np.array([2.0, 14.0, 25.0]), np.full(3, 30.0), np.full(3, 5.0)
+    level = np.zeros(3, dtype=np.int64)
+    seen = likelihood(answer, n, noise)
+    joint = [Posterior.of(level, Levels(np.eye(len(GRID))[[k]]), seen).mean for k in chosen]
+    evidence = np.array(
+        [np.log((Levels(np.eye(len(GRID))[[k]]).prior[level] * seen).sum(axis=1)).sum() for k in chosen]
+    )
+    share = np.exp(evidence - evidence.max())
+    expected = (share / share.sum()) @ np.array(joint)
+    sampler = MCMC(NUTS(model), num_samples=600, warmup_steps=200, disable_progbar=True)
+    sampler.run(
+        *(torch.as_tensor(a) for a in (level, weights[:, chosen], n, noise, answer)), torch.as_tensor(GRID[chosen])
+    )
+    drawn = sampler.get_samples()["frequency_0"]
+    assert drawn.mean(dim=0).numpy() == pytest.approx(expected, abs=0.03)
+    assert max(v.max() for k, v in sampler.diagnostics()["frequency_0"].items() if k == "r_hat") < 1.05
+
+
+# Profiles --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("frailty", [Frailty(0.5, 2.0), Frailty(5.0, 0.4, share=0.2), Frailty(1e6, 1e6)])
+def test_frailty_leaves_every_frequency_as_it_is(frailty: Frailty):
+    wanted = np.array([0.01, 0.2, 0.6, 0.95])
+    assert frailty.frequency(frailty.hazard(wanted)) == pytest.approx(wanted, rel=0.01)
+    rng = np.random.default_rng(0)
+    factor = frailty.draw(200_000, 1, rng)
+    got = (rng.random((200_000, 4)) < -np.expm1(-frailty.hazard(wanted) * factor)).mean(axis=0)
+    assert got == pytest.approx(wanted, abs=0.006)
+
+
+def test_own_hazards_add_up_along_the_ontology():
+    implies = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1]])  # 0 is the parent of 1 and 2
+    own = own_hazards(np.array([1.0, 0.3, 0.2]), np.ones(3), implies)
+    assert own == pytest.approx([0.5, 0.3, 0.2], abs=0.01)
+    clash = own_hazards(np.array([0.1, 0.5, 0.5]), np.array([1e-6, 1.0, 1.0]), implies)
+    assert clash[1:] == pytest.approx([0.5, 0.5], abs=0.02)  # the certain children correct the uncertain parent
+
+
+def test_severity_makes_terms_of_one_patient_go_together():
+    size = 4
+    profile = Profile(
+        sparse.csr_array(np.eye(size, dtype=np.float32)),
+        np.zeros(size, dtype=np.int64),
+        1,
+        np.full(size, 0.7),
+        np.zeros(size),
+    )
+    rng = np.random.default_rng(0)
+    rho = []
+    for shape in (0.5, 1e6):
+        has, _ = profile.draw(20_000, (Frailty(shape, 1e6, share=1.0), Frailty(1, 1)), rng)
+        rho.append(np.corrcoef(has.T)[0, 1])
+    assert rho[0] > 0.2
+    assert abs(rho[1]) < 0.03
+
+
+# What is public --------------------------------------------------------------------------------------------------------------
+def _level(public: Public, disease: int, term: str) -> str:
+    place = public.of(disease).tolist().index(public.vocabulary.index(term))
+    return SOURCES[int(public.level[disease, place]) // 6]
+
+
+def test_rows_that_cite_the_cohort_s_publications_are_no_prior(generator: PhenotypeBayes, hpo: Path, cache: Path):
+    public = generator.public
+    assert public.strength.tolist() == [[6, 6, 3, 3]] * 3  # rows and counted rows, before and after
+    assert _level(public, 0, tiny.LEAVES[0]) == "counted"
+    assert _level(public, 0, tiny.LEAVES[1]) != "counted"
+    trusting = made(tiny.dictionary(publications=[]), hpo, cache)
+    assert _level(trusting.public, 0, tiny.LEAVES[1]) == "counted"
+
+
+def test_the_prior_is_the_same_as_if_the_barred_rows_had_never_been_there(generator, dictionary, tmp_path):
+    clean = made(dictionary, tiny.write(tmp_path, own_rows=False), tmp_path)
+    for name in ("vocabulary", "terms", "level", "observed", "excluded", "fact_level"):
+        assert np.array_equal(getattr(clean.public, name), getattr(generator.public, name)), name
+
+
+def test_prior_only_samples_without_fit_and_opens_no_file_of_patients(dictionary, hpo, tmp_path):
+    patients = tmp_path / "patients"
+    patients.mkdir()
+    (patients / "cohort.zip").symlink_to(patients / "nowhere")  # whoever opens it fails, root included
+    opened: list[str] = []
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+    cohort = made(dictionary, hpo, tmp_path / "cache").sample(50, np.random.default_rng(0))
+    seen = list(opened)
+    assert len(cohort) == 50
+    assert any("hp.obo" in name or "public" in name for name in seen)  # the hook does see files
+    assert not [name for name in seen if str(patients) in name]
+    with pytest.raises(FileNotFoundError):
+        (patients / "cohort.zip").read_bytes()
+
+
+# Learning --------------------------------------------------------------------------------------------------------------------
+def _error(generator: PhenotypeBayes, real: Cohort) -> float:
+    ontology = read_ontology(generator.settings.hpo)
+    pictures = [
+        fidelity.profiles_of(c, generator.dictionary, ontology)
+        for c in (real, generator.sample(6000, np.random.default_rng(0)))
+    ]
+    return float(np.mean([fidelity.prevalence_error(*(p.prevalence(d) for p in pictures)) for d in tiny.DISEASES]))
+
+
+def test_the_patients_bring_the_model_nearer_and_less_noise_nearer_still(generator: PhenotypeBayes, real: Cohort):
+    errors = [_error(generator, real)]
+    for noise in (4.0, 1e-3):
+        generator.fit(door(generator.encode(real), noise), 0, silent)
+        errors.append(_error(generator, real))
+    assert errors[0] > 1.3 * errors[1] > 1.3 * errors[2]
+    assert errors[2] < 0.05
+    assert generator.beliefs.sizes == pytest.approx([100] * 3, rel=0.02)
+
+
+def test_without_privacy_it_reveals_and_says_so(generator: PhenotypeBayes, real: Cohort, tmp_path: Path):
+    generator.fit(Session(generator.encode(real), [], 300, journal=Journal(tmp_path)), 0, silent)
+    assert Journal(tmp_path).marks() == ["revealed"]
+    assert _error(generator, real) < 0.05
+
+
+def test_replay_makes_the_same_model_without_any_patient(generator: PhenotypeBayes, real: Cohort, tmp_path: Path):
+    records = generator.encode(real)
+    generator.fit(door(records, 2.0, folder=tmp_path), 0, silent)
+    live = generator.beliefs
+    nobody = {k: torch.zeros((1, *v.shape[1:]), dtype=v.dtype) for k, v in records.items()}
+    again = made(generator.dictionary, generator.settings.hpo, tmp_path)
+    again.fit(door(nobody, 2.0, seed=9, folder=tmp_path), 0, silent)
+    assert len(Journal(tmp_path)) == 4
+    assert np.array_equal(again.beliefs.observed.mass, live.observed.mass)
+    assert again.beliefs.frailties == live.frailties
+
+
+def test_coupling_one_patient_s_rows_never_touch_another_s_vector(generator: PhenotypeBayes, real: Cohort):
+    ids = list(real.ids)
+    fewer = generator.encode(real.of(ids[:40] + ids[41:]))
+    everyone = generator.encode(real)
+    for name, tensor in everyone.items():
+        assert torch.equal(fewer[name], torch.cat([tensor[:40], tensor[41:]])), name
+
+
+def test_adding_a_patient_moves_each_answer_by_at_most_its_clip(
+    generator: PhenotypeBayes, real: Cohort, tmp_path: Path
+):
+    records = generator.encode(real)
+    one_less = {k: v[1:] for k, v in records.items()}
+    for name, data in (("a", records), ("b", one_less)):
+        generator.fit(door(data, 3.0, seed=4, folder=tmp_path / name), 0, silent)
+    # only the first question does not depend on earlier answers
+    (query, a), (_, b) = Journal(tmp_path / "a")._answers[0], Journal(tmp_path / "b")._answers[0]
+    assert 0 < np.linalg.norm(a - b) <= query.clip_norm * (1 + 1e-6)
+
+
+def test_facts_never_need_a_clip(real: Cohort):
+    question = learning.facts_question(3)
+    weighted = facts.encode(real) * question.weights[0]
+    assert np.linalg.norm(weighted, axis=1).max() <= question.clip_norm
+    assert facts.encode(real)[:, facts.slices()["variant_class"]].sum(axis=1).max() == 1  # two variants add half each
+
+
+def test_charges_know_nothing_but_public_numbers_and_settings(generator: PhenotypeBayes):
+    assert [c.name for c in generator.charges(20)] == list(QUIET)
+    assert generator.charges(20) == generator.charges(20_000)
+    assert all(c.sampling_rate == 1 and c.steps == 1 for c in generator.charges(20))
+
+
+def test_unknown_terms_and_diseases_add_nothing(generator: PhenotypeBayes, real: Cohort):
+    assert real.phenotypes is not None
+    strange = replace(real, phenotypes=real.phenotypes.assign(term="HP:9999999"))
+    records = generator.encode(strange)
+    assert records["observed"].sum() == 0
+    assert records["excluded"].sum() == 0
+    elsewhere = {**records, "disease": torch.full_like(records["disease"], -1)}
+    assert generator._beside(elsewhere, "facts").sum() == 0
+
+
+def test_observed_terms_are_closed_and_win_over_exclusions(generator: PhenotypeBayes, real: Cohort):
+    assert real.phenotypes is not None
+    leaf = tiny.LEAVES[0]
+    rows = [
+        ("P0-0", leaf, "observed", None),
+        ("P0-0", tiny.parent(leaf), "excluded", None),
+        ("P0-0", tiny.BRANCHES[4], "excluded", None),
+    ]
+    frame = pd.DataFrame(rows, columns=list(real.phenotypes.columns), dtype=object)
+    records = generator.encode(replace(real, phenotypes=frame))
+    names = [generator.public.vocabulary[j] for j in generator.public.of(0)]
+    has = {n for n, v in zip(names, records["observed"][0].tolist(), strict=False) if v}
+    lacks = {n for n, v in zip(names, records["excluded"][0].tolist(), strict=False) if v}
+    assert has == {leaf, tiny.parent(leaf), tiny.SYSTEMS[0]} & set(names)
+    assert lacks == {tiny.BRANCHES[4], *(x for x in tiny.LEAVES if tiny.parent(x) == tiny.BRANCHES[4])} & set(names)
+    assert not has & lacks
+
+
+def test_water_filling_spends_its_budget_and_asks_little_of_the_hopeless():
+    rise, floor, cost = np.array([1.2, 1.2, 7.0]), np.array([0.5, 0.5, 90.0]), np.array([0.7, 0.7, 0.02])
+    weights = learning._fill(rise, floor, cost)
+    assert cost @ weights == pytest.approx(1, abs=1e-6)
+    assert weights[2] == 0
+    assert weights[0] == pytest.approx(weights[1])
+
+
+def test_tilting_a_beta_moves_its_mean():
+    mass = Levels.assumed(np.array([0.2, 0.5])).prior
+    moved = learning.tilted(mass, np.array([0.35, 0.4]))
+    assert moved @ CELLS == pytest.approx([0.35, 0.4], abs=0.005)
+
+
+# Samples ---------------------------------------------------------------------------------------------------------------------
+def test_synthetic_patients_keep_to_dictionary_inheritance_and_ontology(generator: PhenotypeBayes):
+    cohort = generator.sample(3000, np.random.default_rng(0))
+    Cohort.checked(cohort.tables, generator.dictionary, "synthetic")
+    assert cohort.origin == "synthetic"
+    assert cohort.ids.str.startswith("SYN-").all()
+    picture = fidelity.profiles_of(cohort, generator.dictionary, read_ontology(generator.settings.hpo))
+    assert picture.contradictions == 0
+    assert cohort.variants is not None
+    assert cohort.phenotypes is not None
+    disease = cohort.patients.set_index("patient_id")["disease"].astype(str)
+    state = cohort.variants.assign(disease=cohort.variants["patient_id"].map(disease))
+    share = pd.crosstab(state["disease"], state["allele_state"], normalize="index")
+    assert share.loc["OMIM:1", "heterozygous"] > 0.9
+    assert share.loc["OMIM:3", "hemizygous"] > 0.35
+    per_patient = state.groupby(["disease", "patient_id"]).size().groupby("disease").mean()
+    assert per_patient["OMIM:2"] > 1.2 > per_patient["OMIM:1"]
+    seen, onset = (cohort.patients[c].astype("Float64") for c in ("last_seen_days", "onset_days"))
+    assert not (seen < onset).any()
+    assert not cohort.phenotypes.duplicated(["patient_id", "term"]).any()
+
+
+def test_only_the_ends_are_written(generator: PhenotypeBayes):
+    cohort = generator.sample(500, np.random.default_rng(1))
+    ontology = read_ontology(generator.settings.hpo)
+    assert cohort.phenotypes is not None
+    for _, rows in cohort.phenotypes.groupby("patient_id"):
+        observed = set(rows["term"][rows["status"] == "observed"])
+        excluded = set(rows["term"][rows["status"] == "excluded"])
+        assert ontology.specific(observed) == observed
+        assert ontology.general(excluded) == excluded
+
+
+def test_where_fixes_a_column_and_refuses_what_does_not_exist(generator: PhenotypeBayes):
+    cohort = generator.sample(40, np.random.default_rng(0), {"disease": "OMIM:2", "sex": "male"})
+    assert set(cohort.patients["disease"]) == {"OMIM:2"}
+    assert set(cohort.patients["sex"]) == {"male"}
+    for wrong in ({"colour": "red"}, {"sex": "green"}):
+        with pytest.raises(ConfigError, match="where"):
+            generator.sample(4, np.random.default_rng(0), wrong)
+
+
+def test_saved_and_loaded_it_samples_the_same(generator: PhenotypeBayes, real: Cohort, tmp_path: Path):
+    generator.fit(door(generator.encode(real), 1.0), 0, silent)
+    generator.save(tmp_path)
+    other = PhenotypeBayes(generator.dictionary, {"hpo": str(generator.settings.hpo)})
+    with pytest.raises(WorkspaceError, match="nothing is known"):
+        other.sample(3, np.random.default_rng(0))
+    other.load(tmp_path)
+    generator.load(tmp_path)
+    one, two = (g.sample(200, np.random.default_rng(5)) for g in (generator, other))
+    for name, table in one.tables.items():
+        pd.testing.assert_frame_equal(table, two.tables[name])
+    (tmp_path / "beliefs.safetensors").write_bytes(b"broken")
+    with pytest.raises(WorkspaceError, match="corrupt"):
+        other.load(tmp_path)
+
+
+def test_a_cohort_without_phenotypes_and_unknown_settings_are_refused(dictionary: Dictionary):
+    with pytest.raises(ConfigError, match="nonsense"):
+        PhenotypeBayes(dictionary, {"nonsense": 1})
+    bare = dictionary.model_copy(update={"tables": {"patients": dictionary.tables["patients"]}})
+    with pytest.raises(ConfigError, match="needs the table phenotypes"):
+        PhenotypeBayes(bare, {})
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_patients_of_the_real_ontology_without_a_contradiction_in_a_minute(tmp_path: Path):
+    from synthgen.dictionary import read_dictionary
+
+    catalogue = read_dictionary(ROOT / "configs" / "phenopackets" / "cohort.yaml")
+    some = dict(list(catalogue.knowledge.diseases.items())[::12])
+    patients = catalogue.tables["patients"]
+    column = patients.columns["disease"].model_copy(update={"categories": tuple(some)})
+    smaller = catalogue.model_copy(
+        update={
+            "tables": catalogue.tables
+            | {"patients": patients.model_copy(update={"columns": patients.columns | {"disease": column}})},
+            "knowledge": catalogue.knowledge.model_copy(update={"diseases": some}),
+        }
+    )
+    generator = PhenotypeBayes(smaller, {})
+    generator.pretrain(0, tmp_path, silent)
+    began = time.monotonic()
+    cohort = generator.sample(100_000, np.random.default_rng(0))
+    assert time.monotonic() - began < 60
+    assert fidelity.profiles_of(cohort, smaller, read_ontology()).contradictions == 0
+
+
+# Checks ----------------------------------------------------------------------------------------------------------------------
+def cohort_of(rows: list[tuple[str, str, list[str], list[str]]], origin: str = "synthetic") -> Cohort:
+    """(id, disease, observed, excluded) -> a cohort."""
+    patients = pd.DataFrame([(r[0], r[1]) for r in rows], columns=["patient_id", "disease"])
+    terms = [(r[0], t, s, None) for r in rows for s, ts in (("observed", r[2]), ("excluded", r[3])) for t in ts]
+    frame = pd.DataFrame(terms, columns=["patient_id", "term", "status", "onset_days"])
+    patients["onset"] = pd.Categorical(["infantile"] * len(rows), ["infantile", "adult"])
+    return Cohort(patients, phenotypes=frame, origin=origin)  # type: ignore[arg-type]
+
+
+def test_four_patients_by_hand(dictionary: Dictionary, hpo: Path):
+    leaf, sibling, other = tiny.LEAVES[0], tiny.LEAVES[1], tiny.LEAVES[9]
+    rows = [("A", "OMIM:1", [leaf], []), ("B", "OMIM:1", [sibling], [tiny.SYSTEMS[1]]),
+            ("C", "OMIM:2", [other, tiny.parent(other)], []), ("D", "OMIM:2", [other], [tiny.parent(other)])]  # fmt: skip
+    picture = fidelity.profiles_of(cohort_of(rows), dictionary, read_ontology(hpo))
+    place = {t: j for j, t in enumerate(picture.terms)}
+    first = picture.prevalence("OMIM:1")
+    assert [first[place[t]] for t in (leaf, sibling, tiny.parent(leaf), tiny.SYSTEMS[0], other)] == [0.5, 0.5, 1, 1, 0]
+    assert picture.contradictions == 1  # D
+    assert picture.stated.tolist() == [1, 1, 1, 1]
+    lacks = picture.excluded.toarray()[1].astype(bool)
+    assert lacks[place[other]]
+    assert fidelity.rank(picture, picture).tolist() == [1, 1, 1, 1]
+    assert fidelity.prevalence_error(first, first) == 0
+    assert fidelity.profile_distance(first, np.zeros_like(first)) == 1
+    weight = fidelity.information(picture)
+    fit = fidelity.similarity(picture, np.array([0]), first, weight)
+    assert fidelity.similarity(picture, np.array([0]), picture.prevalence("OMIM:2"), weight)[0] < fit[0] <= 1
+
+
+def _evidence(dictionary: Dictionary, real: Cohort, synthetic: Cohort) -> Evidence:
+    ids = list(real.ids)
+    return Evidence(
+        dictionary, real.of(ids[::2]), real.of(ids[1::2]), synthetic, real.of(ids[::2]), np.random.default_rng(0)
+    )
+
+
+@pytest.fixture
+def own_ontology(hpo: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fidelity, "read_ontology", lambda: read_ontology(hpo))
+
+
+CHECKS = [fidelity.TermPrevalence, fidelity.TermCooccurrence, fidelity.TermsPerPatient, fidelity.OnsetDistribution,
+          fidelity.SemanticSimilarity, fidelity.ExclusionConsistency, fidelity.DiagnosisRanking]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.usefixtures("own_ontology")
+def test_every_check_tells_good_from_bad(check, dictionary: Dictionary, real: Cohort):
+    ids = list(real.ids)
+    good = replace(real, origin="synthetic")
+    assert real.phenotypes is not None
+    shuffled = dict(zip(ids, np.random.default_rng(0).permutation(ids), strict=True))
+    wrong = real.phenotypes.assign(patient_id=real.phenotypes["patient_id"].map(shuffled))
+    both = wrong.drop_duplicates("patient_id").assign(term=tiny.SYSTEMS[0], status="excluded")
+    late = real.patients.assign(onset=pd.Categorical(["adult"] * len(ids), real.patients["onset"].cat.categories))
+    terms = pd.concat([wrong.assign(status="observed"), both], ignore_index=True)
+    bad = Cohort(late, phenotypes=terms, origin="synthetic")
+    values = [check().run(_evidence(dictionary, real, c))[0] for c in (good, bad)]
+    assert all(f.check == check.name for f in values)
+    if values[0].better == "lower":
+        assert values[0].value < values[1].value
+    else:
+        assert values[0].value > values[1].value
+    if check is fidelity.TermPrevalence:
+        assert [f.verdict for f in values] == ["pass", "fail"]
+    if check is fidelity.ExclusionConsistency:
+        assert [f.verdict for f in values] == ["pass", "fail"]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_no_check_has_anything_to_say_of_a_cohort_without_phenotypes(check, real: Cohort, dictionary: Dictionary):
+    bare = dictionary.model_copy(update={"tables": {"patients": dictionary.tables["patients"]}})
+    assert list(check().run(_evidence(bare, real, real))) == []
+
+
+def test_bins_hold_everything():
+    marked = np.tri(60, 59, -1, dtype=bool)
+    assert (learning.breadth(marked, np.arange(59) % 23).sum(axis=1) == 2).all()
+    assert stats.binom.pmf(0, 1, 0) == 1
+
+
+def test_ends_and_closure_are_inverse():
+    implies = sparse.csr_array(np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]], dtype=np.float32))
+    hits = np.array([[False, False, True], [True, True, False]])
+    assert closed(hits, implies).tolist() == [[True, True, True], [True, True, False]]
+    assert ends(closed(hits, implies), implies).tolist() == [[False, False, True], [False, True, False]]
