@@ -237,6 +237,7 @@ def _visits(dictionary: Dictionary, rng: np.random.Generator) -> Visits:
         )
     every = stated.every * np.exp(rng.normal(0, 0.03))
     low, high = stated.follow_up
+    high = min(high * np.exp(rng.normal(-0.08, 0.12)), end)
     low = min(low * np.exp(rng.normal(0, 0.2)), 0.95 * high)
     first = np.asarray(stated.days, dtype=np.float64)
     later = np.arange(first[-1] + every, high, every)

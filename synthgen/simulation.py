@@ -198,7 +198,7 @@ def _days(population: Population, end: Floats, rng: np.random.Generator) -> tupl
     stopped = np.cumsum(rng.random(shape) < schedule.stop, axis=1) - (rng.random(shape) < schedule.stop) > 0
     seen = (rng.random(shape) >= schedule.missed) & (day <= end[:, None]) & ~stopped
     seen[:, 0] = True
-    return day, seen
+    return day, np.asarray(seen, dtype=np.bool_)
 
 
 def _marginal(
@@ -236,13 +236,13 @@ def _moving(
     slope = m.trend_severity * drift + np.sqrt(1 - m.trend_severity**2) * rng.normal(size=len(hidden))
     moving = m.centre + m.between * between[:, None] + (m.trend + m.trend_spread * slope)[:, None] * years
     if shared is None:
-        return moving
+        return np.asarray(moving)
     own = np.sqrt(max(1 - (m.shared**2).sum(), 0.0))
     fresh = shared @ m.shared + own * rng.normal(size=years.shape)  # [patients, times]
     lasting = _fading(fresh, years, seen, m.memory_years)
     noise = np.sqrt(m.momentary) * rng.normal(size=years.shape) + np.sqrt(1 - m.momentary) * lasting
     volatility = np.exp(m.volatility * rng.normal(size=len(hidden)) - m.volatility**2)
-    return moving + m.within * volatility[:, None] * noise
+    return np.asarray(moving + m.within * volatility[:, None] * noise)
 
 
 def _fading(fresh: Floats, years: Floats, seen: NDArray[np.bool_], memory: float) -> Floats:

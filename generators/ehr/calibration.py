@@ -70,8 +70,9 @@ def first_moments(records: Records, layout: Layout) -> Tensor:
         if name not in records or (name == "event_length" and not layout.code):
             continue
         values = records[name].double()
-        if name == "gap":
-            values = torch.where(last_visit(records) | (records["seen"] == 0), torch.nan, values)
+        if name == "gap":  # with a schedule that is publicly known, the model keeps to public units
+            known_schedule = layout.dictionary.knowledge.schedule is not None
+            values = torch.where(last_visit(records) | (records["seen"] == 0) | known_schedule, torch.nan, values)
         if name in ("gap", "event_length"):
             values = values.unsqueeze(-1)
         if name == "static_x":

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -34,8 +35,6 @@ from synthgen.dictionary import Column
 from synthgen.values import codes, scale_bounds, to_scale
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from synthgen.cohort import Cohort
 
 BINS = 16
@@ -97,7 +96,7 @@ def _unit(column: Column, series: pd.Series[Any]) -> NDArray[np.float64]:
 def _place(cohort: Cohort, name: str, width: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """(which rows are kept, patient of each kept row, position among that patient's rows)."""
     frame = cohort.tables[name]
-    patient = cohort.ids.get_indexer(frame["patient_id"])
+    patient = cohort.ids.get_indexer(pd.Index(frame["patient_id"]))
     position = frame.groupby(patient, sort=False).cumcount().to_numpy()
     keep = position < width
     return keep, patient[keep], position[keep]
@@ -153,7 +152,7 @@ def _visits(
     if layout.has_visits:
         frame = cohort.tables["visits"]
         width = layout.max_visits
-        total = np.bincount(cohort.ids.get_indexer(frame["patient_id"]), minlength=len(cohort))
+        total = np.bincount(cohort.ids.get_indexer(pd.Index(frame["patient_id"])), minlength=len(cohort))
         arrays["more"] = (total > width).astype(float)
         numbers = [_padded(cohort, "visits", width, _unit(c, frame[n]), np.nan) for n, c in layout.numeric.items()]
         arrays["x"] = _stack(numbers, shape, float)

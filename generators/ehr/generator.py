@@ -17,7 +17,9 @@ from generators.ehr.fitted import Fitted
 from generators.ehr.layout import Layout
 from generators.ehr.model import RecordVAE
 from generators.ehr.pretraining import pretrained, simulated
+from generators.ehr.rules import breakers
 from generators.ehr.settings import Settings
+from generators.ehr.threads import one_thread
 from privacy.charges import Charge
 from privacy.session import Session
 from synthgen.cohort import Cohort
@@ -25,6 +27,7 @@ from synthgen.dictionary import Dictionary
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
+from synthgen.values import table
 
 
 class EHRVAE:
@@ -44,11 +47,14 @@ class EHRVAE:
         self.settings = Settings.read(settings or {})
         self.device = device
         self.layout = Layout(dictionary, self.settings.max_visits, self.settings.max_events)
+        breakers(
+            {name: table(t.columns, {}, 0) for name, t in dictionary.tables.items()}, dictionary
+        )  # can they be read?
         self._model: RecordVAE | None = None
         self._pretrain_seed = 0
         self._fitted: Fitted | None = None
 
-    def charges(self, declared_patients: int) -> Sequence[Charge]:  # noqa: ARG002 - none depends on it
+    def charges(self, declared_patients: int) -> Sequence[Charge]:
         return charges(self.layout, self.settings)
 
     def encode(self, cohort: Cohort) -> dict[str, torch.Tensor]:
@@ -56,14 +62,15 @@ class EHRVAE:
 
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
         self._pretrain_seed = seed
-        self._model = pretrained(self.layout, self.settings, seed, cache, progress)
+        with one_thread():
+            self._model = pretrained(self.layout, self.settings, seed, cache, progress)
 
     def fit(self, session: Session, seed: int, progress: Progress) -> None:
         if self._model is None:
             raise ConfigError("the EHR generator is fitted after it was pretrained: call pretrain first")
         state = {k: v.clone() for k, v in self._model.state_dict().items()}
         public = simulated(self.layout, self.settings, min(self.settings.pretrain_patients, 3000), self._pretrain_seed)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), one_thread():
             torch.manual_seed(child_seed(seed, "ehr", "fit"))
             if session.private:
                 self._fitted = private_fit.fit(self._model, public, session, self.settings, seed, progress)
@@ -73,7 +80,8 @@ class EHRVAE:
         self._model.load_state_dict(state)  # so that it may be fitted again
 
     def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
-        return sampling.sample(self._ready(), patients, rng, where)
+        with one_thread():
+            return sampling.sample(self._ready(), patients, rng, where)
 
     def save(self, folder: Path) -> None:
         self._ready().save(folder)

@@ -15,7 +15,8 @@ from generators.ehr.encoding import BINS, Records
 from generators.ehr.layout import Layout, size
 from generators.ehr.network import Visit, Whole
 
-GAP_EDGES = torch.cat([torch.arange(-5, -2, 0.5), torch.arange(-20, 20) / 10, torch.arange(2, 5.1, 0.5)])
+GAP_EDGES = torch.cat([torch.arange(-10, -4) / 2, torch.arange(-20, -15) / 10, torch.arange(-30, 20) / 20,
+                       torch.arange(10, 20) / 10, torch.arange(4, 11) / 2])  # fmt: skip
 """Edges of the bins of the log gap between visits, in the model's units."""
 GAPS = len(GAP_EDGES) - 1
 Theta = dict[str, Tensor]
@@ -47,7 +48,8 @@ def numbers(records: Records, said: Visit, theta: Theta) -> Tensor:
     kept = keep(theta, time - time.gather(1, index)) * had
     mean = kept * deviation.gather(1, index)
     sd = (1 - kept**2).clamp(min=1e-3).sqrt()
-    return known * (dist.Normal(mean, sd, validate_args=False).log_prob(deviation) - said.log_sd)
+    density: Tensor = dist.Normal(mean, sd, validate_args=False).log_prob(deviation)
+    return known * (density - said.log_sd)
 
 
 def cutpoints(theta: Theta, layout: Layout) -> list[Tensor]:
@@ -109,7 +111,8 @@ def missing(records: Records, said: Visit, theta: Theta, layout: Layout) -> Tens
     gone = lost(records, layout)
     before = torch.cat([torch.zeros_like(gone[:, :1]), 2 * gone[:, :-1] - 1], dim=1)
     logits = said.missing + theta["missing_stick"] * before
-    return dist.Bernoulli(logits=logits, validate_args=False).log_prob(gone).sum(dim=-1)
+    recorded: Tensor = dist.Bernoulli(logits=logits, validate_args=False).log_prob(gone)
+    return recorded.sum(dim=-1)
 
 
 def process(records: Records, said: Visit, layout: Layout) -> Tensor:
@@ -155,7 +158,8 @@ def static(records: Records, said: Whole, theta: Theta, layout: Layout) -> Tenso
     names = [*layout.static_numeric, *layout.static_discrete]
     gone = torch.cat([torch.isnan(x), code < 0], dim=1).float()
     gone = gone[:, [names.index(n) for n in layout.static_gappy]]
-    return total + dist.Bernoulli(logits=said.static_missing, validate_args=False).log_prob(gone).sum(dim=1)
+    recorded: Tensor = dist.Bernoulli(logits=said.static_missing, validate_args=False).log_prob(gone)
+    return total + recorded.sum(dim=1)
 
 
 def exposure(end: Tensor) -> Tensor:
@@ -184,7 +188,8 @@ def events(records: Records, said: Whole, theta: Theta, layout: Layout) -> Tenso
     log_rate = (said.log_rate.transpose(1, 2) + theta["rate_again"].unsqueeze(-1) * before).clamp(-9, 7)
     at_risk = exposure(records["end"]).clamp(max=1.0).unsqueeze(1)
     total = (count * log_rate - log_rate.exp() * at_risk).sum(dim=(1, 2))
-    total = total + dist.Bernoulli(logits=said.first, validate_args=False).log_prob(records["event_first"]).sum(dim=1)
+    first: Tensor = dist.Bernoulli(logits=said.first, validate_args=False).log_prob(records["event_first"])
+    total = total + first.sum(dim=1)
     return total + (occurrences(records, said, theta, layout) * (records["event_code"] >= 0)).sum(dim=1)
 
 

@@ -13,15 +13,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from generators.ehr.calibration import last_visit
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
 from generators.ehr.layout import Layout, size
-from generators.ehr.likelihood import cutpoints, lost, score
+from generators.ehr.likelihood import GAP_EDGES, GAPS, cutpoints, lost, score
+from generators.ehr.network import gap_cells
+from generators.ehr.parameters import GAP_CELLS
 from generators.ehr.process import Chance
 
 EARLY = 0.25
 """Ends before this share of the horizon are counted apart."""
-ROUNDS, STEP, PATIENTS = 10, 0.6, 2000
+ROUNDS, STEP = 10, 0.6
 
 
 def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
@@ -44,13 +47,22 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         kinds.append(_share(code.unsqueeze(-1) == torch.arange(size(column)), (code >= 0) & (seen > 0)))
     if kinds:
         out["nominal_bias"] = torch.cat(kinds, dim=1)
+    if layout.numeric:
+        out["x_keep"] = _persistence(records)
     if layout.gappy:
         gone = lost(records, layout)
-        out |= {"missing_bias": (gone * seen.unsqueeze(-1)).sum(dim=1) / visits.clamp(min=1), "missing_first": gone[:, 0]}
+        out |= {
+            "missing_bias": (gone * seen.unsqueeze(-1)).sum(dim=1) / visits.clamp(min=1),
+            "missing_first": gone[:, 0],
+        }
     if layout.has_visits:
         out["stop_bias"] = visits.log1p() / torch.tensor(1.0 + layout.max_visits).log()
+        out["gap_bias"] = _gaps(records)
     if layout.static_discrete:
-        hot = [records["static_c"][:, j, None] == torch.arange(size(c)) for j, c in enumerate(layout.static_discrete.values())]
+        hot = [
+            records["static_c"][:, j, None] == torch.arange(size(c))
+            for j, c in enumerate(layout.static_discrete.values())
+        ]
         out["static_bias"] = torch.cat(hot, dim=1).float()
     if not (layout.dictionary.outcome is None and layout.has_visits):
         end = records["end"].unsqueeze(1)
@@ -59,8 +71,34 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         out["hazard_trend"] = torch.cat([(happened & (end < EARLY)).float(), end.clamp(max=EARLY) / EARLY], dim=1)
     if layout.code:
         total = records["event_total"]
-        out |= {"rate_bias": total.log1p() / torch.tensor(1.0 + layout.max_events).log(), "first_bias": records["event_first"]}
+        out |= {
+            "rate_bias": total.log1p() / torch.tensor(1.0 + layout.max_events).log(),
+            "first_bias": records["event_first"],
+        }
     return out
+
+
+def _persistence(records: Records) -> Tensor:
+    """[patients, numeric] how alike deviations from a patient's mean are at consecutive visits: their lag-1 correlation
+    on [0, 1]; one half for fewer than three values."""
+    known = ~torch.isnan(records["x"])
+    count = known.sum(dim=1)
+    x = torch.nan_to_num(records["x"])
+    deviation = (x - (x.sum(dim=1) / count.clamp(min=1)).unsqueeze(1)) * known
+    lagged = (deviation[:, 1:] * deviation[:, :-1]).sum(dim=1)
+    squares = (deviation**2).sum(dim=1)
+    share = ((lagged / squares.clamp(min=1e-4)).clamp(-1, 1) + 1) / 2
+    return torch.where(count >= 3, share, 0.5)
+
+
+def _gaps(records: Records) -> Tensor:
+    """[patients, GAP_CELLS] share of the gaps between visits in each group of bins; evenly spread for a single visit."""
+    count = (records["seen"].sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    between = (records["seen"] > 0) & ~last_visit(records)
+    place = torch.bucketize(records["gap"].contiguous(), GAP_EDGES[1:-1], right=True)
+    cell = gap_cells(GAPS)[place]
+    share = ((cell.unsqueeze(-1) == torch.arange(GAP_CELLS)) & between.unsqueeze(-1)).sum(dim=1) / count.clamp(min=1)
+    return torch.where(count > 0, share, 1 / GAP_CELLS)
 
 
 def _share(true: Tensor, recorded: Tensor) -> Tensor:
@@ -75,15 +113,17 @@ def statistic(records: Records, layout: Layout) -> Tensor:
     return torch.cat(list(frequencies(records, layout).values()), dim=1)
 
 
-def match(fitted: Fitted, target: Tensor, seed: int) -> Fitted:
+def match(fitted: Fitted, target: Tensor, patients: int, seed: int) -> Fitted:
     """The same model, its governing numbers moved until its patients have the target frequencies [numbers]."""
     model = copy.deepcopy(fitted.model)
     moved = replace(fitted, model=model)
     for _ in range(ROUNDS):
         chance = Chance.seeded(seed)  # the same draws every round: what changes is the model
-        now = frequencies(moved.patients(*moved.latents(PATIENTS, chance), chance), model.layout)
+        now = frequencies(moved.patients(*moved.latents(patients, chance), chance), model.layout)
         goals = target.float().split([v.shape[1] for v in now.values()])
-        push = {name: STEP * (_logit(goal) - _logit(now[name].mean(dim=0))) for (name, goal) in zip(now, goals, strict=True)}
+        push = {
+            name: STEP * (_logit(goal) - _logit(now[name].mean(dim=0))) for (name, goal) in zip(now, goals, strict=True)
+        }
         _move(moved, push)
     return moved
 
@@ -111,6 +151,8 @@ def _move(fitted: Fitted, push: dict[str, Tensor]) -> None:
             change = -2 * change
         elif name == "rate_bias":
             change = 1.5 * change
+        elif name == "x_keep":
+            change = 4 * change
         parameters.add(name, change)
 
 

@@ -35,7 +35,8 @@ class RecordVAE(nn.Module):
         mean, log_sd = self.encoder(records)
         z = mean + log_sd.exp() * draws
         divergence = (0.5 * (mean**2 + (2 * log_sd).exp() - 1) - log_sd).sum(dim=1)
-        return self.reconstruct(records, z) - weight * divergence
+        bound: Tensor = self.reconstruct(records, z) - weight * divergence
+        return bound
 
     def reconstruct(self, records: Records, z: Tensor) -> Tensor:
         """[patients] log-likelihood of the records given latent vectors."""

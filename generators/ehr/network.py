@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 
 from generators.ehr.encoding import BINS, Records
 from generators.ehr.layout import Layout, size
-from generators.ehr.parameters import Parameters
+from generators.ehr.parameters import GAP_CELLS
 
 TIMES = 5
 """Features of time."""
@@ -53,6 +53,12 @@ def time_features(time: Tensor, index: Tensor) -> Tensor:
     return torch.stack(
         [time, (time + 0.01).sqrt(), (time - 0.5) ** 2, (index == 0).float(), (index == 1).float()], dim=-1
     )
+
+
+def gap_cells(bins: int) -> Tensor:
+    """[bins] which group each bin of the gap belongs to: wide at both ends, narrow in the middle."""
+    place = torch.linspace(0, 1, bins)
+    return (place * GAP_CELLS).floor().long().clamp(max=GAP_CELLS - 1)
 
 
 class Encoder(nn.Module):
@@ -162,11 +168,13 @@ class Decoder(nn.Module):
         return Visit(
             mean=theta["x_shift"] + theta["x_trend"] * late + theta["x_gain"].exp() * mean,
             log_sd=(theta["x_sd"] + sd).clamp(-4, 1.5),
-            ordered=theta["ordered_first"] * first + theta["ordered_trend"] * late + theta["ordered_gain"].exp() * ordered,
+            ordered=theta["ordered_first"] * first
+            + theta["ordered_trend"] * late
+            + theta["ordered_gain"].exp() * ordered,
             nominal=theta["nominal_bias"] + nominal,
             missing=theta["missing_bias"] + theta["missing_first"] * first + missing,
             stop=theta["stop_bias"] + theta["stop_trend"] * late[..., 0] + stop[..., 0] if stop.shape[-1] else stop,
-            gap=gap,
+            gap=gap + theta["gap_bias"][gap_cells(gap.shape[-1])] if self.layout.has_visits else gap,
         )
 
     def whole(self, z: Tensor, theta: dict[str, Tensor]) -> Whole:

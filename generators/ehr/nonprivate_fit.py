@@ -19,7 +19,6 @@ from generators.ehr.transport import Centre
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
 
-REFERENCE = 6000
 DRAWS = 8
 """Latent draws a patient in the validation loss, the same at every pass."""
 
@@ -39,11 +38,11 @@ def fit(
     moments = LatentMoments(model, records)
     fitted = Fitted(model, calibration, moments.prior(moments(records).mean(dim=0)))
     target = marginals.statistic(records, layout).mean(dim=0)
-    fitted = marginals.match(fitted, target, child_seed(seed, "ehr", "match"))
+    fitted = marginals.match(fitted, target, settings.reference_patients, child_seed(seed, "ehr", "match"))
     if not layout.numeric:
         return fitted
     chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-    own = transport.split(fitted.patients(*fitted.latents(REFERENCE, chance), chance), layout)
+    own = transport.split(fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance), layout)
     centre = Centre.of(own)
     target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
     return Fitted(fitted.model, calibration, fitted.prior, transport.fit(own, centre, target))

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from generators.ehr.layout import Layout, size
 
+GAP_CELLS = 12
+"""Groups of bins of the gap between visits that rise and fall together."""
+
 
 def sizes(layout: Layout) -> dict[str, int]:
     """How many numbers each kind has."""
@@ -21,6 +24,7 @@ def sizes(layout: Layout) -> dict[str, int]:
         "nominal_bias": sum(size(c) for c in layout.nominal.values()), "nominal_stick": nominal,
         "missing_bias": gappy, "missing_first": gappy, "missing_stick": gappy,
         "stop_bias": 1 if layout.has_visits else 0, "stop_trend": 1 if layout.has_visits else 0,
+        "gap_bias": GAP_CELLS if layout.has_visits else 0,
         "static_shift": len(layout.static_numeric), "static_sd": len(layout.static_numeric),
         "static_bias": sum(size(c) for c in layout.static_discrete.values()), "static_missing": len(layout.static_gappy),
         "hazard_bias": causes, "hazard_trend": causes, "hazard_curve": causes, "hazard_gain": causes,

@@ -11,6 +11,7 @@ Clip norms, whitening and prior variances come from simulated patients; so every
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from generators.ehr.calibration import Calibration
 from generators.ehr.charges import CODES, GRADIENT, LOCATION, MARGINALS, MOMENTS, SCALE
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
+from generators.ehr.layout import Layout
 from generators.ehr.model import RecordVAE
 from generators.ehr.pretraining import Simulated
 from generators.ehr.process import Chance
@@ -28,12 +30,9 @@ from generators.ehr.release import EXTRA, Belief, ask, expect
 from generators.ehr.settings import Settings
 from generators.ehr.transport import Centre
 from privacy.gradients import per_patient_gradients
-from privacy.session import Session
+from privacy.session import Session, clip
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
-
-REFERENCE = 3000
-"""Synthetic patients whose moments stand for the model's own."""
 
 
 def fit(
@@ -61,7 +60,7 @@ def _locate(
     layout, calibration = model.layout, public.public
     if not (layout.has_visits or layout.static_numeric):
         return calibration
-    variance: Tensor | None = None
+    covariance: Tensor | None = None
     for done, (charge, vectors) in enumerate(
         [
             (LOCATION, first_moments(calibration, layout, public.raw)),
@@ -69,20 +68,23 @@ def _locate(
         ]
     ):
         progress("location and scale", done, 2)
-        before = calibration
-        expected = expect(vectors, public.population, settings.clip_quantile, variance)
-        belief = ask(session, lambda rows, c=before: first_moments(c, layout, dict(rows)), expected, charge)
-        calibration = recalibrated(before, belief.mean, expected.centre)
-        variance = _left(belief, before, calibration)
+        expected = expect(vectors, public.population, settings.clip_quantile, covariance)
+        belief = ask(session, partial(_first_moments, calibration, layout), expected, charge)
+        before, calibration = calibration, recalibrated(calibration, belief.mean, expected.centre)
+        covariance = _left(belief, before, calibration)
     progress("location and scale", 2, 2)
     return calibration
 
 
+def _first_moments(calibration: Calibration, layout: Layout, rows: Mapping[str, Tensor]) -> Tensor:
+    return first_moments(calibration, layout, dict(rows))
+
+
 def _left(belief: Belief, before: Calibration, after: Calibration) -> Tensor:
-    """[3 * numbers] the variance that is left, in the new units."""
+    """[3 * numbers, 3 * numbers] the covariance that is left, in the new units."""
     ratio = (before.scale / after.scale).double()
-    present, first, second = belief.variance.chunk(3)
-    return torch.cat([present + EXTRA**2, first * ratio**2, second * ratio**4])
+    factor = torch.cat([torch.ones_like(ratio), ratio, ratio**2])
+    return belief.covariance * factor.outer(factor)
 
 
 def _step(
@@ -110,9 +112,8 @@ def _step(
     basis, variance = directions(gradients.double(), public.population, settings.gradient_numbers)
     model.parameters_of.basis.copy_(basis)
     step = model.parameters_of.step.requires_grad_(True)
-    white = gradients.double() @ basis.double()
-    clip_norm = float(torch.linalg.vector_norm(white, dim=1).quantile(settings.clip_quantile))
-    kept = float((torch.clamp(clip_norm / torch.linalg.vector_norm(white, dim=1), max=1.0)).mean())
+    expected = expect_gradient(gradients.double() @ basis.double(), settings.clip_quantile)
+    clip_norm, offset, kept = expected
     noise = (session.error(GRADIENT, clip_norm) / kept) ** 2 / settings.gradient_steps + 1 / session.declared_patients
     pull = (noise / variance).float()
     path = []
@@ -127,12 +128,24 @@ def _step(
         )
         with torch.no_grad():
             assert step.grad is not None
-            step -= settings.gradient_rate / (1 + pull) * (step.grad / kept + pull * step)
+            step -= settings.gradient_rate / (1 + pull) * ((step.grad - offset) / kept + pull * step)
             path.append(step.clone())
     with torch.no_grad():
         step.copy_(torch.stack(path[len(path) // 2 :]).mean(dim=0))
     step.requires_grad_(False)
     progress("DP-SGD", settings.gradient_steps, settings.gradient_steps)
+
+
+def expect_gradient(white: Tensor, quantile: float) -> tuple[float, Tensor, float]:
+    """(clip norm, mean after the clip, share of a shift that the clip keeps) of simulated patients' whitened gradients.
+
+    Their mean is zero where pretraining ended, but not after the clip, which cuts a skewed distribution on one side.
+    """
+    clip_norm = float(torch.linalg.vector_norm(white, dim=1).quantile(quantile))
+    cut = clip(white, clip_norm)
+    offset = cut.mean(dim=0) - white.mean(dim=0)
+    kept = (clip_norm / torch.linalg.vector_norm(white, dim=1)).clamp(max=1.0).mean()
+    return clip_norm, offset.float(), float(kept)
 
 
 def _chunks(records: Records, rows: int = 500) -> list[Records]:
@@ -169,19 +182,24 @@ def _match(
     """The model with the cohort's frequencies."""
     progress("frequencies", 0, 1)
     layout = fitted.model.layout
-    own = marginals.statistic(_reference(fitted, seed), layout)
+    own = marginals.statistic(_reference(fitted, settings, seed), layout)
     spread = expect(marginals.statistic(public.records, layout), public.population, settings.clip_quantile)
-    expected = expect(own, _ten(own), settings.clip_quantile, spread.variance * spread.scale**2)
-    belief = ask(session, lambda rows: marginals.statistic(dict(rows), layout), expected, MARGINALS)
-    fitted = marginals.match(fitted, belief.mean, child_seed(seed, "ehr", "match"))
+    expected = expect(own, _ten(own), settings.clip_quantile, spread.covariance * spread.scale.outer(spread.scale))
+    belief = ask(
+        session,
+        lambda rows: marginals.statistic(fitted.calibration.apply(dict(rows), layout), layout),
+        expected,
+        MARGINALS,
+    )
+    fitted = marginals.match(fitted, belief.mean, settings.reference_patients, child_seed(seed, "ehr", "match"))
     progress("frequencies", 1, 1)
     return fitted
 
 
-def _reference(fitted: Fitted, seed: int) -> Records:
+def _reference(fitted: Fitted, settings: Settings, seed: int) -> Records:
     """Synthetic patients that stand for the model's own."""
     chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-    return fitted.patients(*fitted.latents(REFERENCE, chance), chance)
+    return fitted.patients(*fitted.latents(settings.reference_patients, chance), chance)
 
 
 def _ten(vectors: Tensor) -> Tensor:
@@ -194,13 +212,13 @@ def _move(
     """The model with the map that gives its numbers the cohort's second moments."""
     progress("second moments", 0, 1)
     layout, calibration = fitted.model.layout, fitted.calibration
-    own = transport.split(_reference(fitted, seed), layout)
+    own = transport.split(_reference(fitted, settings, seed), layout)
     centre = Centre.of(own)
     vectors = transport.moments(own, centre)
     simulated = transport.moments(transport.split(public.records, layout), centre)
     spread = expect(simulated, public.population, settings.clip_quantile)
     expected = expect(
-        vectors, _ten(vectors), settings.clip_quantile, spread.variance * spread.scale**2
+        vectors, _ten(vectors), settings.clip_quantile, spread.covariance * spread.scale.outer(spread.scale)
     )
     belief = ask(
         session,

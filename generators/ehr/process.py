@@ -123,7 +123,7 @@ def _visits(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
     ordered_before = torch.full((patients, len(layout.ordered)), -1)
     nominal_before = torch.full((patients, len(layout.nominal)), -1)
     gone_before = torch.zeros(patients, len(layout.gappy))
-    columns: dict[str, list[Tensor]] = {k: [] for k in ("seen", "day", "full", "x", "ordered", "nominal")}
+    columns: dict[str, list[Tensor]] = {k: [] for k in ("seen", "day", "full", "x", "ordered", "nominal", "gap")}
     for visit in range(_max_visits(model)):
         if visit and not bool(here.any()):
             break
@@ -150,6 +150,7 @@ def _visits(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
         nominal_before = torch.where(masks["nominal"], nominal_before, nominal)
         gone_before = 2 * gone.float() - 1
         gap = _gap(said.gap[:, 0], chance)
+        columns["gap"].append(gap)
         day = day + from_log_days(location + scale * gap, layout).clamp(min=1)
         stays = ~chance.true(said.stop[:, 0]) if layout.has_visits else here
         here = here & stays & (day <= end_day)
@@ -230,7 +231,13 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
     day = torch.where(torch.cat(time) > 0, day.clamp(min=1), day).minimum(end_day[who])
     order = torch.from_numpy(np.lexsort((what.numpy(), day.numpy(), who.numpy())))
     who, what, day = who[order], what[order], day[order]
-    flat = {"event_patient": who, "event_code": what, "event_day": day, "event_first": first.float(), "event_total": count}
+    flat = {
+        "event_patient": who,
+        "event_code": what,
+        "event_day": day,
+        "event_first": first.float(),
+        "event_total": count,
+    }
     return flat | _details(
         model,
         calibration,

@@ -19,13 +19,13 @@ class Shares(BaseModel):
     """A first look at every number's mean and spread."""
     scale: float = Field(default=0.10, gt=0, lt=1)
     """The same again around the first answer."""
-    gradient: float = Field(default=0.25, gt=0, lt=1)
+    gradient: float = Field(default=0.20, gt=0, lt=1)
     """DP-SGD on few trained numbers."""
-    codes: float = Field(default=0.15, gt=0, lt=1)
+    codes: float = Field(default=0.05, gt=0, lt=1)
     """Mean and second moments of the latent codes."""
-    marginals: float = Field(default=0.20, gt=0, lt=1)
+    marginals: float = Field(default=0.25, gt=0, lt=1)
     """Frequencies of categories, missing values, ends of follow-up and events."""
-    moments: float = Field(default=0.25, gt=0, lt=1)
+    moments: float = Field(default=0.35, gt=0, lt=1)
     """Second moments between and within patients."""
 
     @model_validator(mode="after")
@@ -55,12 +55,14 @@ class Settings(BaseModel):
     gradient_steps: int = Field(default=30, ge=1, le=1000)
     gradient_rate: float = Field(default=0.2, gt=0, le=2)
     """Step in whitened units: 1 would go to the noisy optimum at once."""
-    gradient_numbers: int = Field(default=48, ge=1, le=2000)
+    gradient_numbers: int = Field(default=90, ge=1, le=2000)
     """How many numbers DP-SGD trains: the directions in which simulated populations differ most."""
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     """Of the gradient steps; the other sums take every patient."""
-    clip_quantile: float = Field(default=0.6, gt=0, lt=1)
+    clip_quantile: float = Field(default=0.5, gt=0, lt=1)
     """Clip norms are this quantile of the norms of simulated patients."""
+    reference_patients: int = Field(default=3000, ge=100)
+    """How many synthetic patients stand for the model's own moments and frequencies."""
     shares: Shares = Shares()
     finetune_epochs: int = Field(default=200, ge=1)
     """Without privacy: at most so many passes over the patients."""
