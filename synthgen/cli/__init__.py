@@ -27,6 +27,7 @@ COMMANDS = {
     "ledger": "Verify the ledger's chain of hashes.",
     "release": "Write the bundle that may leave, or say why not.",
     "serve": "Open the review house in the browser: triage, audit and signed release.",
+    "worker": "Run the jobs that scientists queue in the review house.",
     "user": "Make, list, close or open an account of the review house.",
     "doctor": "Check this machine: packages, device, disk, workspace.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ def command(
     name: Annotated[
         list[str] | None, typer.Option(help="A host name to answer to besides localhost; repeatable.")
     ] = None,
+    jobs: Annotated[Path, typer.Option(help="The folder of the job files that scientists may queue.")] = Path(
+        "configs"
+    ),
     folder: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +29,7 @@ def command(
 
     from synthgen.review.app import create_app
 
-    app = create_app(workspace(folder), name or ())
+    app = create_app(workspace(folder), name or (), jobs)
     address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}/"
     emit({"address": address}, f"the review house is open at {address} (ctrl-C closes it)", as_json)
     uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)

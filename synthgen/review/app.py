@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -20,18 +21,18 @@ from synthgen.review.shield import Shield
 if TYPE_CHECKING:
     from synthgen.workspace import Workspace
 
-MODULES = ("files", "signin", "people", "log", "reviews", "triage", "releases", "privacy")
+MODULES = ("files", "signin", "people", "log", "reviews", "triage", "releases", "privacy", "runs")
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
-def create_app(workspace: Workspace, hosts: Sequence[str] = ()) -> FastAPI:
-    """The application for one workspace. It answers to `localhost`, and to `hosts` besides."""
+def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Path("configs")) -> FastAPI:
+    """The application for one workspace. It answers to `localhost`, and to `hosts` besides; `jobs` holds what may be queued."""
     import synthgen
 
     for module in MODULES:
         importlib.import_module(f"synthgen.review.routes.{module}")
     app = FastAPI(title="synthgen", version=synthgen.__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.house = House(workspace)
+    app.state.house = House(workspace, jobs)
     for route in ROUTES:
         app.add_api_route(
             route.path,

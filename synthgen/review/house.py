@@ -13,6 +13,7 @@ from synthgen.review.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from synthgen.flags import Flag
     from synthgen.report.context import ReportContext
@@ -25,8 +26,8 @@ KEPT = 3
 class House:
     """One workspace, open for review."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, jobs: Path) -> None:
+        self.workspace, self.jobs = workspace, jobs
         self.database = Database(workspace)
         self._records: OrderedDict[str, Records] = OrderedDict()
         self._contexts: OrderedDict[str, tuple[object, ReportContext]] = OrderedDict()

@@ -32,7 +32,7 @@ NAVIGATION: dict[Role, tuple[tuple[str, str], ...]] = {
 """What each role sees at the top; the first is where they begin."""
 
 
-def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+def page(request: Request, template: str, status: int = 200, /, **context: Any) -> HTMLResponse:
     """A page with the person's own navigation."""
     session = getattr(request.state, "session", None)
     role = session.person.role if session else None
