@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-from synthgen.findings import Check, Evidence, Finding, Verdict
+from fidelity.verdict import verdict
+from synthgen.findings import Check, Evidence, Finding
 from synthgen.ontology import Ontology, read_ontology
 
 if TYPE_CHECKING:
@@ -192,17 +193,11 @@ def _bootstrap(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
 def _judged(
     check: str, metric: str, values: Floats, ceiling: Floats, floor: Floats, rng: np.random.Generator, text: str
 ) -> Finding:
-    """A mean over diseases, lower is better: it fails when it is surely nearer to the floor than to the ceiling."""
-    low, high = _bootstrap(values, rng) if len(values) > 1 else (None, None)
+    """A mean over diseases, lower is better; its interval is over diseases."""
     value, best, worst = float(values.mean()), float(ceiling.mean()), float(floor.mean())
-    bound = (best + worst) / 2
-    verdict: Verdict = "inconclusive"
-    if worst <= best:
-        verdict, text = "inconclusive", f"{text} The floor is no worse than the holdout: too few patients to tell."
-    elif low is not None and high is not None:
-        verdict = "pass" if high <= bound else "fail" if low > bound else "inconclusive"
-    return Finding(check, metric, value, verdict, text, low=low, high=high, n=len(values), ceiling=best, floor=worst,
-                   bound=bound, better="lower")  # fmt: skip
+    low, high = _bootstrap(values, rng) if len(values) > 1 else (0.0, 1.0)
+    return Finding(check, metric, value, verdict(value, low, best, worst, "lower"), text, low=low, high=high, n=len(values),
+                   ceiling=best, floor=worst, better="lower")  # fmt: skip
 
 
 class TermPrevalence:

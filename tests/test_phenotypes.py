@@ -530,3 +530,12 @@ def test_ends_and_closure_are_inverse():
     hits = np.array([[False, False, True], [True, True, False]])
     assert closed(hits, implies).tolist() == [[True, True, True], [True, True, False]]
     assert ends(closed(hits, implies), implies).tolist() == [[False, False, True], [False, True, False]]
+
+
+def test_the_plan_can_say_in_advance_what_more_patients_or_less_noise_add(generator: PhenotypeBayes):
+    public = generator.public
+    before, after = learning.foretell(public, 300, 2.0, 0.6)
+    assert before > after
+    assert after > learning.foretell(public, 3000, 2.0, 0.6)[1]
+    assert after > learning.foretell(public, 300, 0.5, 0.6)[1]
+    assert learning.foretell(public, 300, 1e6, 0.6)[1] == pytest.approx(before, rel=0.01)

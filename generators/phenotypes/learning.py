@@ -327,3 +327,18 @@ def _histogram(public: Public, now: Beliefs, status: int) -> Floats:
         marked = ends(has, one.implies) if status == 0 else ends(lacks, one.implies.T.tocsr())
         total += times * breadth(marked, one.system).mean(axis=0)
     return total / _STANDING
+
+
+# Before any patient -----------------------------------------------------------------------------------------------------------
+def foretell(public: Public, patients: int, noise_multiplier: float, quantile: float) -> tuple[float, float]:
+    """How much the patients will add, from public numbers alone: standard deviation of a frequency before and after, averaged
+    over the terms that a disease is expected to have in one of twenty patients or more."""
+    now = prior(public, patients)
+    question = terms_question(public, now, "observed", noise_multiplier, quantile)
+    m, v = now.observed.mean, _variance(now.observed)
+    n = now.sizes[np.nonzero(public.asked)[0]]
+    weights = np.maximum(question.weights[public.asked], 1e-9)
+    seen = (noise_multiplier * question.clip_norm / (n * weights)) ** 2 + m * (1 - m) / n
+    likely = m >= 0.05
+    after = 1 / (1 / v + 1 / seen)
+    return float(np.sqrt(v[likely]).mean()), float(np.sqrt(after[likely]).mean())

@@ -1,0 +1,275 @@
+"""Phenotypes of published individuals with Mendelian diseases: what patients add to public knowledge, at which epsilon.
+
+    python benchmarks/phenotypes.py --json benchmarks/results/phenotypes.json
+
+Every disease is split half and half by individuals, once a seed. Trained on one half of all diseases (pooled), measured on the
+other. Rows {system, setting, metric, value, low, high, n, seeds}; intervals are 95%, over seeds and diseases (bootstrap).
+Needs rare_diseases.zip (phenopacket-store) under $SYNTHGEN_SHARED/data/phenopackets, by default ../shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fidelity.phenotypes import Profiles, prevalence_error, profile_distance, profiles_of, rank
+from generators.phenotypes import PhenotypeBayes
+from privacy.accounting import calibrate
+from privacy.budget import Budget, default_delta
+from privacy.charges import Charge
+from privacy.noise import Noise
+from privacy.session import Session
+from synthgen.cohort import Cohort
+from synthgen.dictionary import Dictionary, read_dictionary
+from synthgen.formats.phenopackets import references
+from synthgen.ontology import read_ontology
+from synthgen.storage import read_cohort
+
+ROOT = Path(__file__).resolve().parent.parent
+ZIP = Path(os.environ.get("SYNTHGEN_SHARED", ROOT.parent / "shared")) / "data" / "phenopackets" / "rare_diseases.zip"
+EPSILONS = (1.0, 3.0)
+DISEASES = 10
+EACH = 200
+"""Synthetic patients of each disease."""
+SIZES = ((8, 15), (15, 30), (30, 60), (60, 120), (120, 400))
+"""Training patients of a disease: groups of the curve."""
+Rows = dict[tuple[str, str, str], list[tuple[float, int]]]
+
+
+def ten(cohort: Cohort) -> list[str]:
+    """Ten diseases evenly spread over their ranks by size, the two largest among them."""
+    ranked = (
+        cohort.patients["disease"].astype(str).value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    )
+    places = np.unique(np.concatenate([[0, 1], np.linspace(2, len(ranked) - 1, DISEASES - 2)]).astype(int))
+    return [str(ranked.index[i]) for i in places]
+
+
+def halves(cohort: Cohort, seed: int) -> tuple[Cohort, Cohort]:
+    """Each disease half and half by individuals."""
+    rng = np.random.default_rng([seed, 1])
+    shuffled = cohort.patients.sample(frac=1, random_state=int(rng.integers(2**31)))
+    place = shuffled.groupby("disease", observed=True).cumcount()
+    return cohort.of(shuffled.loc[place % 2 == 0, "patient_id"]), cohort.of(shuffled.loc[place % 2 == 1, "patient_id"])
+
+
+def evenly(generator: PhenotypeBayes, dictionary: Dictionary, seed: int) -> Profiles:
+    """Synthetic patients, as many of each disease."""
+    rng = np.random.default_rng([seed, 2])
+    parts = []
+    for i, disease in enumerate(generator.public.diseases):
+        part = generator.sample(EACH, rng, {"disease": disease})
+        parts.append({n: t.assign(patient_id=f"{i}-" + t["patient_id"]) for n, t in part.tables.items()})
+    tables = {n: pd.concat([p[n] for p in parts], ignore_index=True) for n in parts[0]}
+    return profiles_of(Cohort(**tables, origin="synthetic"), dictionary, read_ontology())
+
+
+# Baselines -------------------------------------------------------------------------------------------------------------------
+def independent_counts(
+    train: Profiles, epsilon: float, delta: float, declared: int, seed: int, terms: int = 250
+) -> dict[str, np.ndarray]:
+    """[terms] of each disease: noisy counts of the terms that most HPO diseases have, divided by a noisy size; no prior."""
+    import torch
+
+    from generators.phenotypes.catalogue import build
+    from synthgen.ontology import read_annotations
+
+    ontology = read_ontology()
+    common = np.argsort(-build(ontology, read_annotations()).background)[:terms]
+    diseases = sorted(train.rows)
+    x = torch.from_numpy(train.observed[:, common].toarray())
+    disease = torch.from_numpy(np.searchsorted(diseases, train.disease))
+    charges = calibrate([Charge("counts", 1.0), Charge("sizes", 2.0)], Budget(epsilon, delta))
+    session = Session({"x": x, "disease": disease}, charges, declared, Noise(seed))
+
+    def beside(records: Any, values: Any) -> Any:
+        out = torch.zeros((len(values), len(diseases), values.shape[1]))
+        out[torch.arange(len(values)), records["disease"]] = values.float()
+        return out.flatten(1)
+
+    counts = session.sum(lambda r: beside(r, r["x"]), 5.0, "counts").numpy().reshape(len(diseases), terms)
+    sizes = session.sum(lambda r: beside(r, torch.ones((len(r["x"]), 1))), 1.0, "sizes").numpy()
+    found = {}
+    for i, name in enumerate(diseases):
+        prevalence = np.zeros(len(train.terms))
+        prevalence[common] = np.clip(counts[i] / max(sizes[i], 1.0), 0, 1)
+        found[name] = prevalence
+    return found
+
+
+def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndarray:
+    """[terms] prevalence in SDV's GaussianCopula (no privacy) on the disease's most frequent terms."""
+    from sdv.metadata import Metadata
+    from sdv.single_table import GaussianCopulaSynthesizer
+
+    rows = train.observed[train.rows[disease]]
+    frequent = np.argsort(-np.asarray(rows.mean(axis=0)).ravel(), kind="stable")[:columns]
+    table = pd.DataFrame(rows[:, frequent].toarray() > 0, columns=[f"t{j}" for j in frequent])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metadata = Metadata.detect_from_dataframes({"table": table})
+        for name in table:
+            metadata.update_column(column_name=name, sdtype="boolean")
+        synthesizer = GaussianCopulaSynthesizer(metadata)
+        synthesizer.fit({"table": table})
+        drawn = synthesizer.sample(num_rows=EACH)
+    drawn = drawn["table"] if isinstance(drawn, dict) else drawn
+    prevalence = np.zeros(len(train.terms))
+    prevalence[frequent] = drawn.astype(bool).mean(axis=0).to_numpy()
+    return prevalence
+
+
+# Measuring -------------------------------------------------------------------------------------------------------------------
+def prevalence_rows(
+    rows: Rows,
+    system: str,
+    setting: str,
+    real: Profiles,
+    prevalence: Callable[[str], np.ndarray],
+    ten_: list[str],
+    sizes: dict[str, int],
+) -> None:
+    """Errors on the ten diseases, and (where every disease has a value) by size of the training half."""
+    for disease in ten_:
+        truth, other = real.prevalence(disease), prevalence(disease)
+        rows[system, setting, "prevalence error, ten diseases"].append((prevalence_error(truth, other), sizes[disease]))
+        rows[system, setting, "profile distance, ten diseases"].append((profile_distance(truth, other), sizes[disease]))
+    if not system.startswith("sdv"):
+        for disease, n in sizes.items():
+            group = next(f"{a} to {b - 1}" for a, b in SIZES if a <= n < b)
+            error = prevalence_error(real.prevalence(disease), prevalence(disease))
+            rows[system, setting, f"prevalence error, diseases with {group} training patients"].append((error, n))
+            rows[system, setting, "prevalence error, all diseases"].append((error, n))
+
+
+def ranking_rows(rows: Rows, system: str, setting: str, train: Profiles, test: Profiles, sizes: dict[str, int]) -> None:
+    """Diagnosis over all diseases, and for patients of diseases with about 20 individuals."""
+    places = rank(train, test)
+    small = np.array([sizes[d] <= 12 for d in test.disease])
+    for first in (1, 10):
+        hit = places <= first
+        rows[system, setting, f"diagnosis top-{first}"].append((float(hit.mean()), len(hit)))
+        rows[system, setting, f"diagnosis top-{first}, about 20 individuals"].append(
+            (float(hit[small].mean()), int(small.sum()))
+        )
+
+
+def coverage_rows(rows: Rows, generator: PhenotypeBayes, setting: str, test: Profiles, seed: int) -> None:
+    """How often the 90% predictive interval holds the holdout's frequency: all asked terms, and those expected in 10% or more."""
+    rng = np.random.default_rng([seed, 3])
+    place = {t: j for j, t in enumerate(test.terms)}
+    inside: dict[str, list[bool]] = defaultdict(list)
+    for i, disease in enumerate(generator.public.diseases):
+        truth = test.prevalence(disease)
+        means = generator.beliefs.observed.mean[generator.public.rows_of(i)]
+        bounds = generator.intervals(disease, len(test.rows[disease]), rng)
+        for (term, (low, high)), mean in zip(bounds.items(), means, strict=True):
+            held = bool(low - 1e-9 <= truth[place[term]] <= high + 1e-9)
+            inside["all asked terms"].append(held)
+            if mean >= 0.1:
+                inside["terms expected in 10% or more"].append(held)
+    for name, held_ in inside.items():
+        rows["synthgen phenotypes", setting, f"coverage of 90% intervals, {name}"].append(
+            (float(np.mean(held_)), len(held_))
+        )
+
+
+def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, seed: int, sdv: bool) -> None:
+    """Everything once."""
+    train, test = halves(cohort, seed)
+    real_train, real_test = (profiles_of(c, dictionary, read_ontology()) for c in (train, test))
+    sizes = {d: len(r) for d, r in real_train.rows.items()}
+    declared, delta = round(dictionary.declared_patients / 2), default_delta(dictionary.declared_patients)
+    chosen = ten(cohort)
+    prevalence_rows(rows, "real training half", "no privacy", real_test, real_train.prevalence, chosen, sizes)
+    ranking_rows(rows, "real training half", "no privacy", real_train, real_test, sizes)
+    generator = PhenotypeBayes(dictionary, {})
+    generator.pretrain(seed, cache, lambda *_: None)
+    records = generator.encode(train)
+    for epsilon in (0.0, *EPSILONS, None):
+        setting = "no privacy" if epsilon is None else f"epsilon {epsilon:g}"
+        if epsilon != 0:
+            charges = calibrate(generator.charges(declared), Budget(epsilon, delta)) if epsilon else []
+            generator.fit(Session(records, charges, declared, Noise(seed)), seed, lambda *_: None)
+        drawn = evenly(generator, dictionary, seed)
+        prevalence_rows(rows, "synthgen phenotypes", setting, real_test, drawn.prevalence, chosen, sizes)
+        ranking_rows(rows, "synthgen phenotypes", setting, drawn, real_test, sizes)
+        rows["synthgen phenotypes", setting, "contradictions"].append((float(drawn.contradictions), len(drawn.disease)))
+        if epsilon:
+            coverage_rows(rows, generator, setting, real_test, seed)
+            counts = independent_counts(real_train, epsilon, delta, declared, seed)
+            prevalence_rows(rows, "independent DP counts", setting, real_test, counts.__getitem__, chosen, sizes)
+        print(f"seed {seed}: {setting}", file=sys.stderr, flush=True)
+    if sdv:
+        copulas = {d: gaussian_copula(real_train, d) for d in chosen}
+        prevalence_rows(rows, "sdv GaussianCopula", "no privacy", real_test, copulas.__getitem__, chosen, sizes)
+
+
+def strength(dictionary: Dictionary, cohort: Cohort, cache: Path) -> Iterator[dict[str, Any]]:
+    """The prior before and after rows were dropped that cite the cohort's publications."""
+    generator = PhenotypeBayes(dictionary, {})
+    generator.pretrain(0, cache, lambda *_: None)
+    before, counted, after, counted_after = generator.public.strength.sum(axis=0).tolist()
+    none = int((generator.public.strength[:, 2] == 0).sum())
+    names = {"HPO rows of these diseases": before, "of them with a count": counted, "rows left": after,
+             "counted rows left": counted_after, "diseases without a row left": none,
+             "publications barred": len(dictionary.publications), "individuals": len(cohort),
+             "diseases with 200 individuals or more": int((cohort.patients["disease"].value_counts() >= 200).sum())}  # fmt: skip
+    for metric, value in names.items():
+        yield {"system": "public prior", "setting": "epsilon 0", "metric": metric, "value": value, "low": None, "high": None,
+               "n": len(generator.public.diseases), "seeds": []}  # fmt: skip
+
+
+def summary(rows: Rows, seeds: list[int]) -> list[dict[str, Any]]:
+    """Means with bootstrap intervals over what was measured (seeds, and diseases where there are several)."""
+    rng = np.random.default_rng(0)
+    found = []
+    for (system, setting, metric), measured in rows.items():
+        values = np.array([v for v, _ in measured])
+        means = rng.choice(values, (1000, len(values))).mean(axis=1)
+        found.append({"system": system, "setting": setting, "metric": metric, "value": float(values.mean()),
+                      "low": float(np.quantile(means, 0.025)), "high": float(np.quantile(means, 0.975)),
+                      "n": len(values), "patients": float(np.mean([n for _, n in measured])), "seeds": seeds})  # fmt: skip
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="one seed, without SDV")
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    if not ZIP.is_file():
+        raise SystemExit(f"{ZIP}: absent; fetch a release of phenopacket-store and set SYNTHGEN_SHARED")
+    dictionary = read_dictionary(ROOT / "configs" / "phenopackets" / "cohort.yaml")
+    if not references(ZIP) <= set(dictionary.publications):
+        raise SystemExit("the dictionary does not list every publication of the zip: the prior would not be public")
+    cohort = read_cohort(ZIP, dictionary)
+    rows: Rows = defaultdict(list)
+    seeds = list(range(1 if arguments.quick else arguments.seeds))
+    with tempfile.TemporaryDirectory() as folder:
+        facts = list(strength(dictionary, cohort, Path(folder)))
+        for seed in seeds:
+            one_seed(rows, cohort, dictionary, Path(folder), seed, sdv=not arguments.quick)
+            results = facts + summary(rows, seeds[: seed + 1])
+            if arguments.json:
+                command = "python " + " ".join(sys.argv)
+                arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")
+    for r in results:
+        interval = f"{r['low']:.3f}..{r['high']:.3f}" if r["low"] is not None else ""
+        print(f"{r['system']:<24}{r['setting']:<12}{r['metric']:<70}{r['value']:>9.3f}  {interval:<15} n {r['n']}")
+
+
+if __name__ == "__main__":
+    main()
