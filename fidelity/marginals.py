@@ -63,8 +63,10 @@ def tv_similarity(real: pd.Series[Any], other: pd.Series[Any]) -> float:
     """1 - total variation distance between two distributions over categories; 0 where one side has no values."""
     if real.notna().sum() == 0 or other.notna().sum() == 0:
         return 0.0
-    shares = [x.value_counts(normalize=True) for x in (real, other)]
-    return 1 - 0.5 * float(np.abs(shares[0].subtract(shares[1], fill_value=0.0).to_numpy()).sum())
+    shares = pd.DataFrame({k: x.value_counts(normalize=True) for k, x in (("real", real), ("other", other))}).fillna(
+        0.0
+    )
+    return 1 - 0.5 * float((shares["real"] - shares["other"]).abs().sum())
 
 
 def _similarity(column: Column, real: pd.Series[Any], other: pd.Series[Any]) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from fidelity.expressions import holds, names_in
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
+from synthgen.values import table
 
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
@@ -22,9 +23,10 @@ TOLERATED = 0.05
 
 class Rules:
     """`conformance`: rows that breach the dictionary itself (order of days, first visit at day 0, nothing after the end of
-    follow-up, bounds, categories): none is allowed. Then each clinical rule of the dictionary: the share of rows that break it, with
-    the same share of real patients as `ceiling`; broken hard rules fail, others fail when synthetic patients break them more often
-    than real ones by more than chance. Raises a flag for each synthetic patient that breaks a rule, without any real data."""
+    follow-up, bounds, categories): none is allowed. Then each clinical rule of the dictionary: the share of rows that break it,
+    with the same share of real patients as `ceiling`; broken hard rules fail, others fail when synthetic patients break them
+    more often than real ones by more than chance. Raises a flag for each synthetic patient that breaks a rule, without any
+    real data."""
 
     name = "rules"
     section: Literal["rules"] = "rules"
@@ -36,6 +38,12 @@ class Rules:
             if synthetic is not None and real is not None:
                 found.append(_finding(rule, synthetic, real))
         return found
+
+    def validate(self, dictionary: Dictionary) -> None:
+        """Raises ConfigError for a rule that cannot be read, before any patient is."""
+        for rule in dictionary.rules:
+            columns = dictionary.tables["patients"].columns | dictionary.tables[rule.table].columns
+            holds(rule, table(columns, {}, 0), columns)
 
     def flags(self, evidence: Evidence) -> Sequence[Flag]:
         """One flag a patient and broken rule; the synthetic cohort and the dictionary are all that is read."""

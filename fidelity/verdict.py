@@ -4,10 +4,11 @@ A value is read between what a second real sample of the same patients' populati
 and what independent columns score (the floor):
 
 - *information*: the floor is as good as the ceiling, so that the measure cannot tell the two apart here (independent columns
-  have perfect marginals, for instance), or there is no floor;
-- *pass*: the value, or the better end of its interval, reaches the middle between floor and ceiling;
-- *fail*: even the better end of its interval is no better than the floor;
-- *inconclusive*: in between. A person decides.
+  have perfect marginals, for instance); the value may then lie a little below the ceiling, and is *inconclusive* if it lies
+  further below;
+- *pass*: the value reaches the middle between floor and ceiling;
+- *fail*: the value lies within a quarter of the way above the floor, and even the better end of its interval misses the middle;
+- *inconclusive*: anything else. A person decides.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GROUPS = 20
 """Groups of the delete-a-group jackknife."""
 APART = 0.02
 """A floor within this of the ceiling is as good as it."""
+SHORT = 0.1
+"""Where the floor tells nothing, a value this far short of the ceiling is for a person to judge."""
 
 Measure = Callable[[View, View], float]
 """(real, other) -> a number from 0 to 1; NaN where there is nothing to measure."""
@@ -49,13 +52,14 @@ class Views:
 
 def verdict(value: float, best: float, ceiling: float, floor: float, better: Better) -> Verdict:
     """See the module. `best` is the better end of the value's interval."""
-    sign = 1.0 if better == "higher" else -1.0
-    value, best, ceiling, floor = (sign * x for x in (value, best, ceiling, floor))
+    if better == "lower":
+        value, best, ceiling, floor = -value, -best, -ceiling, -floor
     if floor >= ceiling - APART:
-        return "information"
-    if best >= (floor + ceiling) / 2:
+        return "information" if best >= ceiling - SHORT else "inconclusive"
+    middle, quarter = floor + (ceiling - floor) / 2, floor + (ceiling - floor) / 4
+    if value >= middle:
         return "pass"
-    return "fail" if best <= floor else "inconclusive"
+    return "fail" if value <= quarter and best < middle else "inconclusive"
 
 
 def judged(check: str, metric: str, text: str, measure: Measure, views: Views, better: Better) -> list[Finding]:
@@ -69,8 +73,8 @@ def judged(check: str, metric: str, text: str, measure: Measure, views: Views, b
     judgement = verdict(value, high if better == "higher" else low, ceiling, floor, better)
     reading = {
         "pass": "nearer to a second real sample than to independent columns",
-        "fail": "no better than independent columns",
-        "inconclusive": "better than independent columns, not yet like a second real sample",
+        "fail": "hardly better than independent columns",
+        "inconclusive": "not yet like a second real sample",
         "information": "independent columns score as well as a second real sample, so this tells nothing of relations",
     }[judgement]
     return [

@@ -23,8 +23,8 @@ DAYS_PER_YEAR = 365.25
 class View:
     """Numbers of one cohort.
 
-    `patients` is indexed by patient id; `visits` has `patient_id`, `day` and the measurements, sorted by patient and day (None for
-    a cohort without visits). Values are in their units; `scaled` puts them on the column's declared scale.
+    `patients` is indexed by patient id; `visits` has `patient_id`, `day` and the measurements, sorted by patient and day (None
+    for a cohort without visits). Values are in their units; `scaled` puts them on the column's declared scale.
     """
 
     dictionary: Dictionary

@@ -71,12 +71,17 @@ def plan(job: Job, dictionary: Dictionary) -> Plan:
         ConfigError: for an unreviewed dictionary, an unknown generator or setting, or when it cannot work at this n and
             epsilon; all reasons at once.
     """
+    from synthgen.plugins import checks
+
     if dictionary.unreviewed:
         raise ConfigError(
             f"{job.cohort}: {len(dictionary.unreviewed)} columns are unreviewed (read from the data): "
             f"{', '.join(dictionary.unreviewed[:8])}{' ...' if len(dictionary.unreviewed) > 8 else ''}. A bound or category "
             "read from patients tells about them: replace each by a public one and delete its `unreviewed` mark"
         )
+    for check in checks():
+        if hasattr(check, "validate"):
+            check.validate(dictionary)
     budget = job.budget(dictionary)
     n = job.declared_training(dictionary)
     if budget is None:

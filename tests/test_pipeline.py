@@ -121,7 +121,7 @@ def test_a_cohort_that_changed_since_the_run_began_is_refused(tmp_path: Path):
 def test_the_cap_stops_a_job_before_it_reads_anything_of_its_patients(finished: sg.Run, tmp_path: Path):
     shutil.copytree(finished.workspace.root, tmp_path / "workspace", ignore=shutil.ignore_patterns("runs", "cache"))
     workspace = sg.Workspace(tmp_path / "workspace")
-    job = sg.load_job(job_file(tmp_path, privacy={"epsilon": 9}))
+    job = sg.load_job(job_file(tmp_path, privacy={"epsilon": 9.99}))
     with pytest.raises(BudgetExceeded, match="cap"):
         sg.run(job, workspace)
     (run,) = workspace.runs()
