@@ -88,7 +88,9 @@ def auc_interval(
         low = clopper_pearson(fewest, fewest, confidence).low
     if wins.max() == 0:
         high = clopper_pearson(0, fewest, confidence).high
-    return Rate(float(wins.mean()), float(low), float(high), members + controls)
+    return Rate(
+        float(wins.mean()), float(low), min(float(high), 1.0), members + controls
+    )  # weights sum to 1 but for rounding
 
 
 def _wins(positive: ArrayLike, negative: ArrayLike) -> Floats:

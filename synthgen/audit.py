@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
+from synthgen.risk_audit import audit_risks, subgroups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,8 @@ Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
 
 ERROR = 0.01
-"""The chance that an honest cohort is convicted by any of the tests of one audit (Bonferroni over the tests)."""
+"""The chance that an honest cohort is convicted by any of these attacks: a quarter each for membership, copies, subgroups and the
+risks of single patients, shared out among their tests (Bonferroni)."""
 TOLERATED = 0.05
 """A membership AUC surely this far above guessing is a fail; one that may be, where n is too small to tell, is inconclusive."""
 RESOLVED = 0.10
@@ -51,8 +53,9 @@ def audit(
         return [Finding("audit", "patients", fewest, "inconclusive", text, "audit", bound=FEWEST)], []
     features = _features(evidence)
     steps: list[tuple[str, Callable[[], tuple[list[Finding], list[Flag]]]]] = [
-        ("membership", lambda: (_membership(*features, evidence.rng, claim_epsilon, depth), [])),
+        ("membership", lambda: (_membership(*features, evidence, claim_epsilon, depth), [])),
         ("copies", lambda: _copies(*features, evidence)),
+        ("risks of single patients", lambda: (audit_risks(evidence, ERROR / 4), [])),
     ]
     findings: list[Finding] = []
     flags: list[Flag] = []
@@ -76,27 +79,24 @@ def _features(evidence: Evidence) -> tuple[Floats, Floats, Floats]:
 
 # Membership ---------------------------------------------------------------------------------------------------------------
 def _membership(
-    train: Floats,
-    holdout: Floats,
-    synthetic: Floats,
-    rng: np.random.Generator,
-    claim_epsilon: float | None,
-    depth: Depth,
+    train: Floats, holdout: Floats, synthetic: Floats, evidence: Evidence, claim_epsilon: float | None, depth: Depth
 ) -> list[Finding]:
     from privacy.attacks.classifier import classifier_scores
     from privacy.attacks.density_ratio import density_ratio_scores
     from privacy.attacks.distance import distance_scores
     from privacy.attacks.membership import membership
 
+    rng = evidence.rng
     scores = {
         "distance": (distance_scores(train, synthetic), distance_scores(holdout, synthetic)),
         "density ratio": density_ratio_scores(train, holdout, synthetic, rng),
     }
     if depth != "quick":
         scores["classifier"] = classifier_scores(train, holdout, synthetic, rng)
-    results = [membership(n, *s, rng, attacks=len(scores), error=ERROR / 2) for n, s in scores.items()]
+    results = [membership(n, *s, rng, attacks=len(scores), error=ERROR / 4) for n, s in scores.items()]
     findings = [finding for result in results for finding in _told_apart(result)]
-    return [*findings, _resolution(results[0], claim_epsilon)]
+    worst = subgroups(evidence, *scores["distance"], ERROR / 4)
+    return [*findings, *worst, _resolution(results[0], claim_epsilon)]
 
 
 def _told_apart(result: Membership) -> list[Finding]:
@@ -190,7 +190,7 @@ def _copied(result: Copies) -> Finding:
 
 
 def _sides(result: Copies) -> Finding:
-    verdict: Verdict = "fail" if result.p_value <= ERROR / 2 else "pass"
+    verdict: Verdict = "fail" if result.p_value <= ERROR / 4 else "pass"
     outcome = (
         "Chance does not do that: the synthetic patients were drawn towards those trained on."
         if verdict == "fail"

@@ -7,6 +7,7 @@ public bounds. What is missing is 0 in its column and 1 in a column of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,38 @@ def standardised(tables: Sequence[pd.DataFrame], real: Sequence[pd.DataFrame]) -
     centre, spread = together.mean(), together.std(ddof=0)
     spread = spread.where(spread > 1e-6, 1.0)
     return [((table - centre) / spread).to_numpy(dtype=np.float64) for table in tables]
+
+
+@dataclass(frozen=True)
+class Records:
+    """What stands in one row of `patients` joined with the first visit: [patients, columns] for each cohort, numbers as shares of
+    their public range, category numbers, NaN where missing."""
+
+    names: tuple[str, ...]
+    discrete: NDArray[np.bool_]
+    tables: tuple[Floats, ...]
+
+
+def first_records(cohorts: Sequence[Cohort], dictionary: Dictionary) -> Records:
+    """Static columns, outcome, and each measurement's first recorded value."""
+    statics = {n: c for n, c in dictionary.tables["patients"].columns.items() if c.numeric or c.discrete}
+    measured = {n: c for n, c in dictionary.measurements.items() if n not in statics}
+    tables = []
+    for cohort in cohorts:
+        columns = [_number(c, cohort.patients[n]) for n, c in statics.items()]
+        if cohort.visits is not None:
+            first = cohort.visits.groupby("patient_id").first().reindex(cohort.ids)
+            columns += [_number(c, first[n]) for n, c in measured.items()]
+        tables.append(np.stack(columns, axis=1) if columns else np.empty((len(cohort), 0)))
+    known = {**statics, **measured}
+    return Records(tuple(known), np.array([c.discrete for c in known.values()], dtype=bool), tuple(tables))
+
+
+def _number(column: Column, values: pd.Series[Any]) -> Floats:
+    if column.numeric:
+        return _position(column, values).to_numpy(dtype=np.float64)
+    code = codes(column, values).astype(np.float64)
+    return np.where(code < 0, np.nan, code)
 
 
 def _summary(cohort: Cohort, dictionary: Dictionary, words: dict[str, list[str]]) -> pd.DataFrame:

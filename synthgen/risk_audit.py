@@ -1,0 +1,198 @@
+"""Attacks on single patients, in a privacy officer's words: singling out, linkability and attribute inference (the three risks
+of the EU's Article 29 Working Party, opinion 05/2014), the worst subgroup, and the k-map of the quasi-identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthgen.findings import Evidence, Finding, Verdict
+from synthgen.summaries import first_records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from privacy.attacks.risk import Risk
+    from synthgen.cohort import Cohort
+    from synthgen.dictionary import Dictionary
+    from synthgen.summaries import Records
+
+    Floats = NDArray[np.float64]
+
+TOLERATED = 0.10
+"""An attack surely this much better on training patients than on holdout patients is a fail."""
+RESOLVED = 0.25
+"""The widest half of a 95% interval from which `no risk found` may be concluded."""
+FEWEST = 10
+"""A subgroup needs so many training and so many holdout patients."""
+CELLS = 20
+"""Numbers that are quasi-identifiers are compared in so many cells of their public range."""
+
+
+def audit_risks(evidence: Evidence, error: float) -> list[Finding]:
+    """All of them; `error` is the chance that an honest cohort is convicted by any."""
+    cohorts = [evidence.train, evidence.holdout, evidence.synthetic]
+    records = first_records(cohorts, evidence.dictionary)
+    if len(records.names) < 2:
+        return []
+    attacks = _attacks(evidence, records)
+    findings = []
+    for name, attack in attacks.items():
+        result, corrected = attack(0.95), attack(1 - 2 * error / len(attacks))
+        findings.append(_finding(name, result, corrected.difference.low))
+    return [*findings, *_k_map(evidence.dictionary, records)]
+
+
+def _attacks(evidence: Evidence, records: Records) -> dict[str, Callable[[float], Risk]]:
+    """Name -> the attack, which takes a confidence and draws the same numbers at any."""
+    from privacy.attacks.attribute_inference import attribute_inference
+    from privacy.attacks.linkability import linkability
+    from privacy.attacks.singling_out import singling_out
+
+    seed = int(evidence.rng.integers(2**31))
+    train, holdout, synthetic = records.tables
+    data, discrete = (train, holdout, synthetic, records.discrete), records.discrete
+    first = np.array([name in evidence.dictionary.tables["patients"].columns for name in records.names])
+    if first.all() or not first.any():
+        first = np.arange(len(discrete)) % 2 == 0
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(seed)
+
+    def secret(name: str) -> Callable[[float], Risk]:
+        return lambda level: attribute_inference(*data, records.names.index(name), rng(), level)
+
+    return {
+        "singling_out/one_column": lambda level: singling_out(*data, rng(), 1, level),
+        "singling_out/several_columns": lambda level: singling_out(*data, rng(), 4, level),
+        "linkability/halves": lambda level: linkability(*data, first, rng(), 1, level),
+        **{f"attribute_inference/{name}": secret(name) for name in _secrets(evidence.dictionary, records.names)},
+    }
+
+
+def _secrets(dictionary: Dictionary, names: Sequence[str]) -> list[str]:
+    """Columns the dictionary calls sensitive; where it calls none so, the outcome's status."""
+    columns = {
+        n: c for t in ("patients", "visits") if t in dictionary.tables for n, c in dictionary.tables[t].columns.items()
+    }
+    found = [n for n in names if columns[n].sensitive]
+    return found or ([dictionary.outcome.status] if dictionary.outcome else [])
+
+
+WORDS = {
+    "singling_out": "descriptions that fit exactly one synthetic patient fit exactly one",
+    "linkability": "two halves of a record are put together rightly for a",
+    "attribute_inference": "the likest synthetic patient tells the secret of a",
+}
+
+
+def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
+    check, metric = name.split("/")
+    gap = result.difference
+    verdict = risk_verdict(result, corrected_low)
+    weak = (
+        " The attack is no better than guessing: a low value says little." if result.weak and verdict == "pass" else ""
+    )
+    outcome = {
+        "fail": "Training patients are surely more exposed than strangers. Suspect memorised records.",
+        "inconclusive": "So few tries cannot tell whether training patients are more exposed than strangers."
+        if corrected_low <= 0
+        else "Training patients are more exposed than strangers, yet not surely by more than is tolerated.",
+        "pass": "Training patients are not more exposed than strangers.",
+    }[verdict]
+    text = (
+        f"{check.replace('_', ' ').capitalize()} ({metric.replace('_', ' ')}): {WORDS[check]} training patient in "
+        f"{_percent(result.attack.value)} of tries, holdout patient in {_percent(result.control.value)}, by guessing in {_percent(result.baseline.value)}. The "
+        f"difference is {_points(gap.value)} (95% interval {_points(gap.low)} to {_points(gap.high)}). {outcome}{weak}"
+    )
+    return Finding(
+        check, metric, gap.value, verdict, text, "audit", gap.low, gap.high, gap.n, floor=0.0, bound=TOLERATED, better="lower"
+    )  # fmt: skip
+
+
+def risk_verdict(result: Risk, corrected_low: float) -> Verdict:
+    """Fail: surely more than tolerated. Pass: no more than chance, on enough tries to have seen a quarter. Else inconclusive."""
+    if corrected_low > TOLERATED:
+        return "fail"
+    gap = result.difference
+    resolved = max(gap.high - gap.value, gap.value - gap.low) <= RESOLVED
+    return "pass" if resolved and corrected_low <= 0 else "inconclusive"
+
+
+def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: float) -> list[Finding]:
+    """The group of patients, by one declared category, in which the distance attack works best. The mean over all hides it.
+
+    Args:
+        members: [train] scores of the attack; controls: [holdout].
+    """
+    from privacy.rates import auc_interval
+
+    found = []
+    for name, word, inside in _groups(evidence):
+        mine, others = members[inside(evidence.train)], controls[inside(evidence.holdout)]
+        if min(len(mine), len(others)) >= FEWEST:
+            found.append((name, word, mine, others))
+    if not found:
+        return []
+    rated = [(n, w, auc_interval(m, o, evidence.rng), m, o) for n, w, m, o in found]
+    name, word, area, mine, others = max(rated, key=lambda row: row[2].value)
+    corrected = auc_interval(mine, others, evidence.rng, 1 - 2 * error / len(found))
+    verdict: Verdict = "fail" if corrected.low > 0.5 + TOLERATED else "information"
+    text = (
+        f"Of {len(found)} groups by declared categories, {name} = {word} is the most exposed: the distance attack names the "
+        f"training patient of a pair {_percent(area.value)} of the time (95% interval {_percent(area.low)} to "
+        f"{_percent(area.high)}, before correcting for the choice among {len(found)}; guessing is 50%)."
+        + (" That is surely more than chance and more than is tolerated." if verdict == "fail" else "")
+    )
+    return [
+        Finding(
+            "subgroups", "worst_auc", area.value, verdict, text, "audit", area.low, area.high, area.n, bound=0.5 + TOLERATED,
+            better="lower", column=name,
+        )
+    ]  # fmt: skip
+
+
+def _groups(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
+    """(column, category, cohort -> [patients] whether in the group) for every category of every column of `patients`."""
+    for name, column in evidence.dictionary.tables["patients"].columns.items():
+        for word in column.categories or ():
+
+            def inside(cohort: Cohort, name: str = name, word: str = word) -> NDArray[np.bool_]:
+                return np.asarray(cohort.patients[name] == word, dtype=bool)
+
+            yield name, word, inside
+
+
+def _k_map(dictionary: Dictionary, records: Records) -> list[Finding]:
+    from privacy.attacks.k_map import k_map
+
+    columns = dictionary.tables["patients"].columns
+    names = [n for n in records.names if n in columns and columns[n].quasi_identifier]
+    if not names:
+        return []
+    discrete = np.array([columns[n].discrete for n in names])
+    where = [records.names.index(name) for name in names]
+    train, holdout, synthetic = (np.where(discrete, t[:, where], np.floor(t[:, where] * CELLS)) for t in records.tables)
+    result = k_map(train, holdout, synthetic)
+    text = (
+        f"Quasi-identifiers ({', '.join(names)}): {result.attack.n} training patients are alone with their combination in the "
+        f"cohort; a synthetic patient has the same in {_percent(result.attack.value)} of these cases, against "
+        f"{_percent(result.control.value)} for holdout patients, whom the generator never saw."
+    )
+    rate = result.attack
+    return [
+        Finding(
+            "k_map", "alone_and_met", rate.value, "information", text, "audit", rate.low, rate.high, rate.n,
+            floor=result.control.value, better="lower",
+        )
+    ]  # fmt: skip
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.0f} points"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
