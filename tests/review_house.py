@@ -63,7 +63,7 @@ class Asker:
 
     def __init__(self, application: FastAPI, name: str | None = None) -> None:
         self.client = TestClient(application, base_url=BASE, follow_redirects=False, raise_server_exceptions=False)
-        self.csrf = ""
+        self.csrf = self.token = ""
         if name is not None:
             self.sign_in(name)
 
@@ -71,6 +71,7 @@ class Asker:
         answer = self.client.post("/signin", data={"name": name, "password": password})
         if answer.status_code == 303:
             self.csrf = self.get("/account").text.split('name="csrf" value="')[1].split('"')[0]
+            self.token = self.client.post("/api/signin", json={"name": name, "password": password}).json()["token"]
         return answer
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -79,10 +80,7 @@ class Asker:
     def post(self, path: str, **fields: Any) -> httpx.Response:
         return self.client.post(path, data={"csrf": self.csrf, **fields})
 
-
-def api(application: FastAPI, name: str) -> TestClient:
-    """A client of the JSON API, signed in."""
-    client = TestClient(application, base_url=BASE, raise_server_exceptions=False)
-    token = client.post("/api/signin", json={"name": name, "password": PASSWORD}).json()["token"]
-    client.headers["authorization"] = f"Bearer {token}"
-    return client
+    def call(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Of the JSON API."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        return self.client.request(method, f"/api{path}", headers=headers, **({} if body is None else {"json": body}))

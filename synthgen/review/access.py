@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, Form, HTTPException, Path, Request
+from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
 from synthgen.review import sessions
@@ -48,6 +49,19 @@ def route(method: Method, path: str, roles: tuple[Role, ...]) -> Callable[[Funct
     return declared
 
 
+def printable(text: str) -> str:
+    """Refuses NUL, which databases do not keep."""
+    if "\0" in text:
+        raise ValueError("no NUL")
+    return text
+
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+"""A number in a path: beyond it no database has a row."""
+Text = Annotated[str, AfterValidator(printable), Form(max_length=2000)]
+"""What a person wrote into a form."""
+
+
 class SignInFirst(Exception):
     """Nobody is signed in: the browser is shown where to."""
 
@@ -81,17 +95,19 @@ def me(request: Request) -> Person:
 Me = Annotated[Person, Depends(me)]
 
 
+def bearer(request: Request) -> str:
+    """The token of a call to the API."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else ""
+
+
 def address(request: Request) -> str:
     """Where a request comes from."""
     return request.client.host if request.client else "unknown"
 
 
 def _session(request: Request, api: bool) -> sessions.Session | None:
-    if api:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        token = token if scheme.lower() == "bearer" else ""
-    else:
-        token = request.cookies.get(sessions.COOKIE, "")
+    token = bearer(request) if api else request.cookies.get(sessions.COOKIE, "")
     return sessions.find(request.app.state.house.database, token, "api" if api else "browser") if token else None
 
 

@@ -21,7 +21,9 @@ from synthgen.review.shield import Shield
 if TYPE_CHECKING:
     from synthgen.workspace import Workspace
 
-MODULES = ("files", "signin", "people", "log", "reviews", "triage", "releases", "privacy", "runs")
+MODULES = (
+    "files", "signin", "people", "log", "reviews", "triage", "releases", "privacy", "runs", "exchange", "api_work", "api_office",
+)  # fmt: skip
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 

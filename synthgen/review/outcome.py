@@ -44,7 +44,7 @@ def outcome(connection: sa.Connection, review: Review) -> Outcome:
     answered = [k for k in reviews.looks(connection, review.id) if k.answer]
     blind = [k for k in answered if not k.adjudicates]
     of_patients = [k for k in blind if k.item_id not in planted]
-    of_planted = [k for k in blind if k.item_id in planted]
+    of_planted = [k for k in blind if k.item_id in planted and not k.imported_from]  # elsewhere it was not spoiled
     times = sorted(k.seconds for k in blind if k.seconds is not None)
     verdicts = Counter(item.verdict for item in items)
     said: dict[int, list[str]] = {}

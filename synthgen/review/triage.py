@@ -121,7 +121,7 @@ def answer(write: Write, look_id: str, person: Person, said: str, reason: str, n
     seconds = round(write.now - own.opened_at, 1)
     kept = {"answer": said, "reason": reason or None, "note": note[:LONGEST_NOTE]}
     _change(write, look_id, **kept, answered_at=write.now, seconds=seconds, skipped_at=None)
-    _settle(write, own.item_id)
+    settle(write, own.item_id)
     write.log(
         "adjudication" if own.adjudicates else "decision",
         person.name,
@@ -150,7 +150,7 @@ def second_opinion(write: Write, look_id: str, person: Person) -> None:
     if not own.opinion and own.undone_at is None and own.wanted < 6:
         _change(write, look_id, opinion=True)
         write.connection.execute(ITEMS.update().where(ITEMS.c.id == own.item_id).values(wanted=ITEMS.c.wanted + 1))
-        _settle(write, own.item_id)
+        settle(write, own.item_id)
         write.log("second opinion asked", person.name, review=own.review_id, patient=own.patient_id)
 
 
@@ -170,7 +170,7 @@ def undo(write: Write, review: Review, person: Person) -> bool:
     _change(write, last.id, undone_at=write.now)
     fresh = _begin(write, review, last.item_id, person)
     _change(write, fresh.id, reason=last.reason, note=last.note)
-    _settle(write, last.item_id)
+    settle(write, last.item_id)
     write.log("decision undone", person.name, review=review.id, patient=fresh.patient_id, look=last.id)
     return True
 
@@ -241,7 +241,7 @@ def _wants(item: Any, looks: list[Any], person: Person, now: float) -> bool:
     return bool(taken < item.wanted)
 
 
-def _settle(write: Write, item_id: int) -> None:
+def settle(write: Write, item_id: int) -> None:
     """A verdict stands once all wanted looks agree, or a conflict was adjudicated."""
     item = write.connection.execute(sa.select(ITEMS).where(ITEMS.c.id == item_id)).one()
     given = write.connection.execute(

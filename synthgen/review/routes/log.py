@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from fastapi import Form, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from synthgen.review import log, people
-from synthgen.review.access import Me, address, route
+from synthgen.review.access import Me, Text, address, route
 from synthgen.review.house import house
 from synthgen.review.people import Role, SignInRefused
 from synthgen.review.render import page
@@ -29,7 +29,7 @@ def read(request: Request, before: Annotated[int | None, Query(ge=2, lt=2**31)] 
 
 
 @route("POST", "/log/verify", READERS)
-def verify(request: Request, me: Me, root: Annotated[str, Form(max_length=100)] = "") -> Response:
+def verify(request: Request, me: Me, root: Text = "") -> Response:
     database = house(request).database
     found = log.verify(database, root.strip() or None)
     with database.write() as write:
@@ -39,7 +39,7 @@ def verify(request: Request, me: Me, root: Annotated[str, Form(max_length=100)] 
 
 
 @route("POST", "/log/checkpoint", ("officer",))
-def checkpoint(request: Request, me: Me, password: Annotated[str, Form(max_length=1000)]) -> Response:
+def checkpoint(request: Request, me: Me, password: Text) -> Response:
     database = house(request).database
     try:
         people.confirm(database, me, password, address(request))

@@ -8,11 +8,9 @@ from fastapi import Form, Request
 from fastapi.responses import Response
 
 from synthgen.review import people
-from synthgen.review.access import Me, route
+from synthgen.review.access import Me, Text, route
 from synthgen.review.house import house
 from synthgen.review.render import page, see
-
-Text = Annotated[str, Form(max_length=1000)]
 
 
 @route("GET", "/people", ("admin",))

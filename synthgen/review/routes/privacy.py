@@ -10,14 +10,13 @@ from fastapi.responses import Response
 from privacy.budget import Budget
 from synthgen.errors import ConfigError
 from synthgen.review import erasure, people
-from synthgen.review.access import Me, address, route
+from synthgen.review.access import Me, Text, address, route
 from synthgen.review.house import house
 from synthgen.review.people import Role, SignInRefused
 from synthgen.review.render import page, see
 from synthgen.review.routes.signin import refusal
 
 OFFICER: tuple[Role, ...] = ("officer",)
-Text = Annotated[str, Form(max_length=2000)]
 
 
 @route("GET", "/privacy", OFFICER)
@@ -28,7 +27,7 @@ def everything(request: Request) -> Response:
 
 
 @route("POST", "/privacy/verify", OFFICER)
-def verify(request: Request, me: Me, root: Annotated[str, Form(max_length=100)] = "") -> Response:
+def verify(request: Request, me: Me, root: Text = "") -> Response:
     home = house(request)
     ledger = home.workspace.ledger()
     found = ledger.verify(root.strip() or None)
@@ -51,7 +50,11 @@ def one(request: Request, dataset: str) -> Response:
 
 @route("POST", "/privacy/{dataset}/cap", OFFICER)
 def set_cap(
-    request: Request, me: Me, dataset: str, cap: Annotated[float, Form(gt=0, le=1000)], password: Text
+    request: Request,
+    me: Me,
+    dataset: str,
+    cap: Annotated[float, Form(gt=0, le=1000, allow_inf_nan=False)],
+    password: Text,
 ) -> Response:
     home = house(request)
     _confirm(request, me, password)

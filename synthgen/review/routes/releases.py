@@ -14,7 +14,7 @@ from starlette.background import BackgroundTask
 
 from synthgen.release import BUNDLE
 from synthgen.review import outcome, people, releases, reviews
-from synthgen.review.access import Me, address, route
+from synthgen.review.access import Me, Number, Text, address, route
 from synthgen.review.approval import write_zip
 from synthgen.review.dossier import blockers, inconclusive, left_out, worst_subgroup
 from synthgen.review.house import House, house
@@ -23,8 +23,6 @@ from synthgen.review.render import page, see
 from synthgen.review.routes.signin import refusal
 
 READERS: tuple[Role, ...] = ("scientist", "officer")
-Reason = Annotated[str, Form(max_length=2000)]
-Password = Annotated[str, Form(max_length=1000)]
 
 
 @route("GET", "/releases", READERS)
@@ -38,7 +36,7 @@ def everything(request: Request, me: Me) -> Response:
 
 
 @route("POST", "/releases", ("scientist",))
-def propose(request: Request, me: Me, run: Annotated[str, Form(max_length=120)], purpose: Reason) -> Response:
+def propose(request: Request, me: Me, run: Text, purpose: Text) -> Response:
     home = house(request)
     found = home.run(run)
     with home.database.write() as write:
@@ -47,7 +45,7 @@ def propose(request: Request, me: Me, run: Annotated[str, Form(max_length=120)],
 
 
 @route("GET", "/releases/{number}", READERS)
-def one(request: Request, me: Me, number: int) -> Response:
+def one(request: Request, me: Me, number: Number) -> Response:
     home = house(request)
     with home.database.write() as write:
         found = releases.find(write.connection, number)
@@ -78,9 +76,7 @@ def one(request: Request, me: Me, number: int) -> Response:
 
 
 @route("POST", "/releases/{number}/accept", ("officer",))
-def accept(
-    request: Request, me: Me, number: int, finding: Annotated[str, Form(max_length=200)], reason: Reason
-) -> Response:
+def accept(request: Request, me: Me, number: Number, finding: Text, reason: Text) -> Response:
     home = house(request)
     with home.database.write() as write:
         found = releases.find(write.connection, number)
@@ -90,7 +86,7 @@ def accept(
 
 @route("POST", "/releases/{number}/approve", ("officer",))
 def approve(
-    request: Request, me: Me, number: int, reason: Reason, password: Password, days: Annotated[int, Form()] = 365
+    request: Request, me: Me, number: Number, reason: Text, password: Text, days: Annotated[int, Form()] = 365
 ) -> Response:
     home, found = _decided_by(request, me, number, password)
     releases.approve(home.database, home.run(found.run), found, reason, days, me, password)
@@ -98,7 +94,7 @@ def approve(
 
 
 @route("POST", "/releases/{number}/refuse", ("officer",))
-def refuse(request: Request, me: Me, number: int, reason: Reason, password: Password) -> Response:
+def refuse(request: Request, me: Me, number: Number, reason: Text, password: Text) -> Response:
     home, found = _decided_by(request, me, number, password)
     with home.database.write() as write:
         releases.refuse(write, releases.find(write.connection, found.id), reason, me)
@@ -106,7 +102,7 @@ def refuse(request: Request, me: Me, number: int, reason: Reason, password: Pass
 
 
 @route("POST", "/releases/{number}/withdraw", ("officer",))
-def withdraw(request: Request, me: Me, number: int, reason: Reason, password: Password) -> Response:
+def withdraw(request: Request, me: Me, number: Number, reason: Text, password: Text) -> Response:
     home, found = _decided_by(request, me, number, password)
     with home.database.write() as write:
         releases.withdraw(write, releases.find(write.connection, found.id), home.run(found.run), reason, me)
@@ -114,7 +110,7 @@ def withdraw(request: Request, me: Me, number: int, reason: Reason, password: Pa
 
 
 @route("GET", "/releases/{number}/bundle", READERS)
-def bundle(request: Request, me: Me, number: int) -> Response:
+def bundle(request: Request, me: Me, number: Number) -> Response:
     home = house(request)
     with home.database.write() as write:
         found = releases.find(write.connection, number)
@@ -134,7 +130,7 @@ def _gone(path: Path) -> None:
     path.parent.rmdir()
 
 
-def _decided_by(request: Request, me: Me, number: int, password: str) -> tuple[House, releases.Release]:
+def _decided_by(request: Request, me: Me, number: Number, password: str) -> tuple[House, releases.Release]:
     """The release, once the officer's password was right."""
     home = house(request)
     with home.database.read() as connection:

@@ -9,7 +9,7 @@ from fastapi import Form, Request
 from fastapi.responses import Response
 
 from synthgen.review import people, reviews, triage
-from synthgen.review.access import Me, route
+from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.outcome import outcome
 from synthgen.review.people import Role
@@ -34,7 +34,7 @@ def everything(request: Request, me: Me) -> Response:
 def open_review(
     request: Request,
     me: Me,
-    run: Annotated[str, Form(max_length=120)],
+    run: Text,
     looks: Annotated[int, Form()] = 2,
     most: Annotated[int, Form()] = 100,
     random: Annotated[int, Form()] = 10,
@@ -50,7 +50,7 @@ def open_review(
 
 
 @route("GET", "/reviews/{review_id}", READERS)
-def one(request: Request, me: Me, review_id: int) -> Response:
+def one(request: Request, me: Me, review_id: Number) -> Response:
     with house(request).database.read() as connection:
         review = reviews.find(connection, review_id)
         known: dict[str, Any] = {
@@ -67,7 +67,7 @@ def one(request: Request, me: Me, review_id: int) -> Response:
 
 
 @route("POST", "/reviews/{review_id}/close", ("scientist",))
-def close(request: Request, me: Me, review_id: int) -> Response:
+def close(request: Request, me: Me, review_id: Number) -> Response:
     with house(request).database.write() as write:
         reviews.close(write, reviews.find(write.connection, review_id), me)
     return see(f"/reviews/{review_id}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Form, HTTPException, Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from synthgen.errors import ConfigError
 from synthgen.pipeline import STAGES
 from synthgen.review import jobs, people
-from synthgen.review.access import Me, route
+from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.people import Role
 from synthgen.review.render import page, see
@@ -33,10 +33,10 @@ def everything(request: Request, me: Me) -> Response:
 def submit(
     request: Request,
     me: Me,
-    job: Annotated[str, Form(max_length=64)],
-    epsilon: Annotated[str, Form(max_length=20)] = "",
-    patients: Annotated[str, Form(max_length=20)] = "",
-    seed: Annotated[str, Form(max_length=20)] = "",
+    job: Text,
+    epsilon: Text = "",
+    patients: Text = "",
+    seed: Text = "",
 ) -> Response:
     home = house(request)
     offered = jobs.offered(home.jobs)
@@ -49,28 +49,28 @@ def submit(
 
 
 @route("GET", "/jobs/{number}", READERS)
-def one(request: Request, number: int) -> Response:
+def one(request: Request, number: Number) -> Response:
     with house(request).database.read() as connection:
         queued, names = jobs.find(connection, number), people.names(connection)
     return page(request, "job.html", queued=queued, names=names, stages=list(STAGES), over=jobs.OVER)
 
 
 @route("GET", "/jobs/{number}/progress", READERS)
-def progress(request: Request, number: int) -> Response:
+def progress(request: Request, number: Number) -> Response:
     with house(request).database.read() as connection:
         queued, names = jobs.find(connection, number), people.names(connection)
     return page(request, "progress.html", queued=queued, names=names, stages=list(STAGES), over=jobs.OVER)
 
 
 @route("POST", "/jobs/{number}/cancel", ("scientist",))
-def cancel(request: Request, me: Me, number: int) -> Response:
+def cancel(request: Request, me: Me, number: Number) -> Response:
     with house(request).database.write() as write:
         jobs.cancel(write, number, me)
     return see(f"/jobs/{number}")
 
 
 @route("POST", "/jobs/{number}/resume", ("scientist",))
-def resume(request: Request, me: Me, number: int) -> Response:
+def resume(request: Request, me: Me, number: Number) -> Response:
     with house(request).database.write() as write:
         jobs.resume(write, number, me)
     return see(f"/jobs/{number}")

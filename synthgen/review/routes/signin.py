@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
-from fastapi import Form, HTTPException, Request
+from fastapi import HTTPException, Request
 from fastapi.responses import Response
 
 from synthgen.review import people, sessions
-from synthgen.review.access import ANYONE, SIGNED_IN, Me, address, route
+from synthgen.review.access import ANYONE, SIGNED_IN, Me, Text, address, route
 from synthgen.review.house import house
 from synthgen.review.people import SignInRefused
 from synthgen.review.render import NAVIGATION, page, see
-
-Text = Annotated[str, Form(max_length=1000)]
 
 
 @route("GET", "/", SIGNED_IN)

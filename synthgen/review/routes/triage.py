@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Form, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from synthgen.review import reviews, triage
-from synthgen.review.access import Me, route
+from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.people import Role
 from synthgen.review.records import spoiled
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from synthgen.review.records import Record
 
 SPECIALIST: tuple[Role, ...] = ("specialist",)
-Reason = Annotated[str, Form(max_length=24)]
-Note = Annotated[str, Form(max_length=4 * triage.LONGEST_NOTE)]
 SAID = {
     "already": "That patient was decided before; nothing was changed. Backspace takes your last decision back.",
     "undone": "Your last decision is taken back.",
@@ -33,7 +31,7 @@ SAID = {
 
 
 @route("GET", "/reviews/{review_id}/look", SPECIALIST)
-def next_look(request: Request, me: Me, review_id: int, said: Annotated[str, Query(max_length=12)] = "") -> Response:
+def next_look(request: Request, me: Me, review_id: Number, said: Annotated[str, Query(max_length=12)] = "") -> Response:
     home = house(request)
     with home.database.write() as write:
         review = reviews.find(write.connection, review_id)
@@ -45,7 +43,7 @@ def next_look(request: Request, me: Me, review_id: int, said: Annotated[str, Que
 
 
 @route("GET", "/reviews/{review_id}/conflicts/{position}", SPECIALIST)
-def adjudicate(request: Request, me: Me, review_id: int, position: int) -> Response:
+def adjudicate(request: Request, me: Me, review_id: Number, position: Number) -> Response:
     home = house(request)
     with home.database.write() as write:
         review = reviews.find(write.connection, review_id)
@@ -60,9 +58,9 @@ def decide(
     request: Request,
     me: Me,
     look_id: str,
-    answer: Annotated[str, Form(max_length=8)],
-    reason: Reason = "",
-    note: Note = "",
+    answer: Text,
+    reason: Text = "",
+    note: Text = "",
 ) -> Response:
     with house(request).database.write() as write:
         look = triage.own_look(write.connection, look_id, me)
@@ -76,7 +74,7 @@ def decide(
 
 
 @route("POST", "/looks/{look_id}/draft", SPECIALIST)
-def draft(request: Request, me: Me, look_id: str, reason: Reason = "", note: Note = "") -> Response:
+def draft(request: Request, me: Me, look_id: str, reason: Text = "", note: Text = "") -> Response:
     with house(request).database.write() as write:
         triage.draft(write, look_id, me, reason, note)
     return Response(status_code=204)
@@ -99,7 +97,7 @@ def second_opinion(request: Request, me: Me, look_id: str) -> Response:
 
 
 @route("POST", "/reviews/{review_id}/undo", SPECIALIST)
-def undo(request: Request, me: Me, review_id: int) -> Response:
+def undo(request: Request, me: Me, review_id: Number) -> Response:
     with house(request).database.write() as write:
         undone = triage.undo(write, reviews.find(write.connection, review_id), me)
     return see(f"/reviews/{review_id}/look?said={'undone' if undone else 'nothing'}")
@@ -114,7 +112,7 @@ def _show(
     said: str,
     answers: list[Any],
 ) -> Response:
-    record = _record(home, review.run, look)
+    record = record_of(home, review.run, look)
     dictionary = home.records(review.run).dictionary
     return page(
         request,
@@ -132,7 +130,7 @@ def _show(
     )
 
 
-def _record(home: House, run: str, look: Any) -> Record:
+def record_of(home: House, run: str, look: Any) -> Record:
     """The patient; of a planted item its spoiled copy, the same for everybody."""
     import numpy as np
 

@@ -1,0 +1,183 @@
+"""The JSON API for officers and administrators: releases, budgets, the log, accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import Response
+
+from privacy.budget import Budget
+from synthgen.errors import ConfigError
+from synthgen.review import log, outcome, people, releases
+from synthgen.review.access import ANYONE, SIGNED_IN, Me, Number, address, route
+from synthgen.review.dossier import blockers
+from synthgen.review.house import house
+from synthgen.review.people import Role, SignInRefused
+from synthgen.review.render import page
+from synthgen.review.routes.api_bodies import Acceptance, Approval, Cap, NewPerson, Proposal, Root, Verdict
+from synthgen.review.routes.signin import refusal
+
+Json = dict[str, Any]
+INSIDE: tuple[Role, ...] = ("scientist", "officer")
+OFFICER: tuple[Role, ...] = ("officer",)
+READERS: tuple[Role, ...] = ("officer", "admin")
+ADMIN: tuple[Role, ...] = ("admin",)
+
+
+@route("GET", "/api/openapi.json", ANYONE)
+def api_openapi(request: Request) -> Json:
+    """This description."""
+    described: Json = request.app.openapi()
+    return described
+
+
+@route("GET", "/api-docs", SIGNED_IN)
+def docs(request: Request) -> Response:
+    return page(request, "api.html", described=request.app.openapi())
+
+
+@route("GET", "/api/releases", INSIDE)
+def api_releases(request: Request) -> Json:
+    """All proposals, newest first."""
+    with house(request).database.read() as connection:
+        names = people.names(connection)
+        rows = [vars(r) | {"proposed_by": names[r.proposed_by]} for r in releases.everything(connection)]
+        return {"releases": [r | {"decided_by": names.get(r["decided_by"])} for r in rows]}
+
+
+@route("POST", "/api/releases", ("scientist",))
+def api_propose(request: Request, me: Me, body: Proposal) -> Json:
+    """Proposes a run."""
+    home = house(request)
+    run = home.run(body.run)
+    with home.database.write() as write:
+        return {"release": releases.propose(write, run, body.purpose, me)}
+
+
+@route("GET", "/api/releases/{number}", INSIDE)
+def api_release(request: Request, me: Me, number: Number) -> Json:
+    """A proposal: the claim, what is in the way, and who can take it away."""
+    home = house(request)
+    with home.database.write() as write:
+        found = releases.find(write.connection, number)
+        write.log("release viewed", me.name, release=number, run=found.run)
+        state = found.state_at(write.now)
+    with home.database.read() as connection:
+        rejected, unsettled = outcome.rejected(connection, found.run), outcome.unsettled(connection, found.run)
+        taken = releases.accepted(connection, number)
+    context = home.context(found.run, rejected)
+    in_the_way = [vars(b) for b in blockers(context, taken, unsettled)]
+    about = {"release": number, "run": found.run, "state": state, "purpose": found.purpose}
+    return {**about, "blockers": in_the_way, "accepted": taken, "claim": context.claim.as_dict()}
+
+
+@route("POST", "/api/releases/{number}/accept", OFFICER)
+def api_accept(request: Request, me: Me, number: Number, body: Acceptance) -> Json:
+    """Accepts one inconclusive finding by its name."""
+    home = house(request)
+    with home.database.write() as write:
+        found = releases.find(write.connection, number)
+        releases.accept(write, home.run(found.run), found, body.finding, body.reason, me)
+        return {"accepted": body.finding}
+
+
+@route("POST", "/api/releases/{number}/approve", OFFICER)
+def api_approve(request: Request, me: Me, number: Number, body: Approval) -> Json:
+    """Signs a release; answers with the signed statement."""
+    home, found = house(request), _confirmed(request, me, number, body.password)
+    return releases.approve(home.database, home.run(found.run), found, body.reason, body.days, me, body.password)
+
+
+@route("POST", "/api/releases/{number}/refuse", OFFICER)
+def api_refuse(request: Request, me: Me, number: Number, body: Verdict) -> Json:
+    """Refuses a release."""
+    found = _confirmed(request, me, number, body.password)
+    with house(request).database.write() as write:
+        releases.refuse(write, releases.find(write.connection, found.id), body.reason, me)
+        return {"refused": number}
+
+
+@route("POST", "/api/releases/{number}/withdraw", OFFICER)
+def api_withdraw(request: Request, me: Me, number: Number, body: Verdict) -> Json:
+    """Withdraws a release."""
+    home, found = house(request), _confirmed(request, me, number, body.password)
+    with home.database.write() as write:
+        releases.withdraw(write, releases.find(write.connection, found.id), home.run(found.run), body.reason, me)
+        return {"withdrawn": number}
+
+
+@route("GET", "/api/privacy", OFFICER)
+def api_privacy(request: Request) -> Json:
+    """What each cohort's patients have given, and the ledger's root."""
+    ledger = house(request).workspace.ledger()
+    rows = [ledger.spent(name) for name in ledger.datasets()]
+    spent = [{"cohort": s.dataset, "epsilon": s.micro_epsilon / 1e6, "delta": s.delta, "runs": s.runs} for s in rows]
+    caps = [{"cap": s.cap.epsilon if s.cap else None} for s in rows]
+    return {"cohorts": [a | b for a, b in zip(spent, caps, strict=True)], "root": ledger.root}
+
+
+@route("POST", "/api/privacy/{dataset}/cap", OFFICER)
+def api_cap(request: Request, me: Me, dataset: str, body: Cap) -> Json:
+    """Sets the cap of a cohort."""
+    home = house(request)
+    _confirm(request, me, body.password)
+    ledger = home.workspace.ledger()
+    delta = ledger.spent(dataset).delta
+    if delta is None:
+        raise ConfigError("the ledger knows no such cohort")
+    ledger.set_cap(dataset, Budget(body.cap, delta), me.name)
+    with home.database.write() as write:
+        write.log("cap set", me.name, dataset=dataset, epsilon=body.cap)
+    return {"cohort": dataset, "cap": body.cap}
+
+
+@route("GET", "/api/log", READERS)
+def api_log(request: Request, before: Annotated[int | None, Query(ge=2, lt=2**31)] = None) -> Json:
+    """A hundred entries of the log, newest first."""
+    database = house(request).database
+    with database.write() as write:
+        log.take_over(write)
+    return {
+        "entries": [{"number": e.number, **e.content} for e in database.chain.newest(100, before)],
+        "limit": log.LIMIT,
+    }
+
+
+@route("POST", "/api/log/verify", READERS)
+def api_verify(request: Request, me: Me, body: Root) -> Json:
+    """Recomputes every hash of the log."""
+    database = house(request).database
+    found = log.verify(database, body.root.strip() or None)
+    with database.write() as write:
+        write.log("log verified", me.name, sound=found.ok, entries=found.entries)
+    return {"sound": found.ok, "entries": found.entries, "root": found.root, "text": found.text}
+
+
+@route("GET", "/api/people", ADMIN)
+def api_people(request: Request) -> Json:
+    """All accounts."""
+    with house(request).database.read() as connection:
+        found = people.everybody(connection)
+    return {"people": [{"name": p.name, "role": p.role, "open": p.active, "public_key": p.public_key} for p in found]}
+
+
+@route("POST", "/api/people", ADMIN)
+def api_add(request: Request, me: Me, body: NewPerson) -> Json:
+    """A new account."""
+    person = people.add(house(request).database, body.name, body.role, body.password, by=me.name)
+    return {"name": person.name, "role": person.role}
+
+
+def _confirmed(request: Request, me: Me, number: int, password: str) -> releases.Release:
+    with house(request).database.read() as connection:
+        found = releases.find(connection, number)
+    _confirm(request, me, password)
+    return found
+
+
+def _confirm(request: Request, me: Me, password: str) -> None:
+    try:
+        people.confirm(house(request).database, me, password, address(request))
+    except SignInRefused as error:
+        raise refusal(error) from None
