@@ -102,10 +102,11 @@ def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
         else "Training patients are more exposed than strangers, yet not surely by more than is tolerated.",
         "pass": "Training patients are not more exposed than strangers.",
     }[verdict]
+    attack, control, baseline = (_percent(r.value) for r in (result.attack, result.control, result.baseline))
     text = (
-        f"{check.replace('_', ' ').capitalize()} ({metric.replace('_', ' ')}): {WORDS[check]} training patient in "
-        f"{_percent(result.attack.value)} of tries, holdout patient in {_percent(result.control.value)}, by guessing in {_percent(result.baseline.value)}. The "
-        f"difference is {_points(gap.value)} (95% interval {_points(gap.low)} to {_points(gap.high)}). {outcome}{weak}"
+        f"{_plain(check).capitalize()} ({_plain(metric)}): {WORDS[check]} training patient in {attack} of tries, holdout patient "
+        f"in {control}, by guessing in {baseline}. The difference is {_points(gap.value)} (95% interval {_points(gap.low)} to "
+        f"{_points(gap.high)}). {outcome}{weak}"
     )
     return Finding(
         check, metric, gap.value, verdict, text, "audit", gap.low, gap.high, gap.n, floor=0.0, bound=TOLERATED, better="lower"
@@ -188,6 +189,10 @@ def _k_map(dictionary: Dictionary, records: Records) -> list[Finding]:
             floor=result.control.value, better="lower",
         )
     ]  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _points(share: float) -> str:

@@ -62,7 +62,34 @@ def read_synthetic(folder: Path, dictionary: Dictionary) -> Cohort:
     return _read_folder(folder, as_written(dictionary, "synthetic"), "synthetic")
 
 
+def read_foreign(folder: Path, dictionary: Dictionary) -> tuple[Cohort, list[str]]:
+    """A synthetic cohort that somebody else made, as it is, with its breaches: what cannot be read is missing, and tables and
+    columns may lack. For audits. The files are called as the real ones, or `synthetic_<table>`.
+
+    Raises:
+        DataError: where no patient can be told from another.
+    """
+    ours = any(folder.glob("synthetic_patients.*"))
+    conformed, breaches = _conformed(folder, as_written(dictionary, "synthetic") if ours else dictionary, "synthetic")
+    for name, frame in conformed.items():
+        for key, column in dictionary.tables[name].columns.items():
+            if key not in frame:
+                frame[key] = pd.Categorical([None] * len(frame), column.categories) if column.discrete else np.nan
+    ids = conformed.get("patients", pd.DataFrame()).get("patient_id")
+    if ids is None or ids.isna().any() or ids.duplicated().any():
+        raise DataError([f"{folder}: patients needs an id for every row, and each once.", *breaches])
+    return Cohort(**conformed, origin="synthetic"), breaches
+
+
 def _read_folder(folder: Path, dictionary: Dictionary, origin: Origin) -> Cohort:
+    conformed, breaches = _conformed(folder, dictionary, origin)
+    if breaches:
+        raise DataError(breaches)
+    return Cohort(**conformed, origin=origin)
+
+
+def _conformed(folder: Path, dictionary: Dictionary, origin: Origin) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """The tables of a folder in the dictionary's types, and every breach."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder that holds the cohort's tables.")
     paths, breaches = _locate(folder, dictionary, origin)
@@ -78,10 +105,7 @@ def _read_folder(folder: Path, dictionary: Dictionary, origin: Origin) -> Cohort
             tables[name] = _one_row_each(tables[name])
     declared = dictionary.model_copy(update={"tables": {name: dictionary.tables[name] for name in paths}})
     conformed, found = conform(tables, declared, origin)
-    breaches += found + _broken_links(folder, conformed, dictionary)
-    if breaches:
-        raise DataError(breaches)
-    return Cohort(**conformed, origin=origin)
+    return conformed, breaches + found + _broken_links(folder, conformed, dictionary)
 
 
 def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("parquet", "csv")) -> list[Path]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "Show the runs of a workspace, or one run's stages.",
     "sample": "Draw more synthetic patients from a finished run.",
     "report": "Write a run's report again.",
+    "audit": "Attack anybody's synthetic cohort, with the real patients it was made from and others as control.",
     "budget": "Show what was spent on a cohort, or set its cap.",
     "ledger": "Verify the ledger's chain of hashes.",
     "release": "Write the bundle that may leave, or say why not.",
