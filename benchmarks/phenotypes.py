@@ -17,6 +17,7 @@ import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,7 @@ def independent_counts(
     """[terms] of each disease: noisy counts of the terms that most HPO diseases have, divided by a noisy size; no prior."""
     import torch
 
-    from generators.phenotypes.catalogue import build
-    from synthgen.ontology import read_annotations
-
-    ontology = read_ontology()
-    common = np.argsort(-build(ontology, read_annotations()).background)[:terms]
+    common = _commonest(terms)
     diseases = sorted(train.rows)
     x = torch.from_numpy(train.observed[:, common].toarray())
     disease = torch.from_numpy(np.searchsorted(diseases, train.disease))
@@ -106,6 +103,14 @@ def independent_counts(
         prevalence[common] = np.clip(counts[i] / max(sizes[i], 1.0), 0, 1)
         found[name] = prevalence
     return found
+
+
+@lru_cache(maxsize=1)
+def _commonest(terms: int) -> np.ndarray:
+    from generators.phenotypes.catalogue import build
+    from synthgen.ontology import read_annotations
+
+    return np.argsort(-build(read_ontology(), read_annotations()).background)[:terms]
 
 
 def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndarray:
@@ -197,7 +202,7 @@ def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, se
     generator = PhenotypeBayes(dictionary, {})
     generator.pretrain(seed, cache, lambda *_: None)
     records = generator.encode(train)
-    for epsilon in (0.0, *EPSILONS, None):
+    for epsilon in (0.0, *EPSILONS, *((None,) if seed == 0 else ())):
         setting = "no privacy" if epsilon is None else f"epsilon {epsilon:g}"
         if epsilon != 0:
             charges = calibrate(generator.charges(declared), Budget(epsilon, delta)) if epsilon else []

@@ -180,7 +180,7 @@ def test_frailty_leaves_every_frequency_as_it_is(frailty: Frailty):
 
 
 def test_own_hazards_add_up_along_the_ontology():
-    implies = np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1]])  # 0 is the parent of 1 and 2
+    implies = sparse.csr_array(np.array([[1.0, 0, 0], [1, 1, 0], [1, 0, 1]]))  # 0 is the parent of 1 and 2
     own = own_hazards(np.array([1.0, 0.3, 0.2]), np.ones(3), implies)
     assert own == pytest.approx([0.5, 0.3, 0.2], abs=0.01)
     clash = own_hazards(np.array([0.1, 0.5, 0.5]), np.array([1e-6, 1.0, 1.0]), implies)

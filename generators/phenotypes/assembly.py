@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.phenotypes import facts
-from generators.phenotypes.learning import Beliefs, profiles
+from generators.phenotypes.learning import Beliefs, profile
 from generators.phenotypes.profiles import ends
 from generators.phenotypes.public import Public
 from synthgen.cohort import Cohort
@@ -118,7 +118,8 @@ def _phenotypes(
 ) -> pd.DataFrame:
     patient, term, excluded = [], [], []
     vocabulary = np.array(public.vocabulary, dtype=object)
-    for i, one in enumerate(profiles(public, now)):
+    for i in np.unique(disease).tolist():
+        one = profile(public, now, i)
         rows = np.flatnonzero(disease == i)
         terms, down = public.of(i), one.implies.T.tocsr()
         for start in range(0, len(rows), _CHUNK):

@@ -223,20 +223,20 @@ def _normalised(logs: Floats) -> Floats:
 
 def profiles(public: Public, now: Beliefs) -> list[Profile]:
     """Every disease, ready to be drawn."""
-    return [_profile(public, now, i) for i in range(len(public.diseases))]
+    return [profile(public, now, i) for i in range(len(public.diseases))]
 
 
-def _profile(public: Public, now: Beliefs, i: int) -> Profile:
+def profile(public: Public, now: Beliefs, i: int) -> Profile:
+    """One disease, ready to be drawn."""
     implies = public.implies_of(i)
-    dense = implies.toarray().astype(np.float64)
     observed, excluded = (Posterior(p.mass[public.rows_of(i)]) for p in (now.observed, now.excluded))
-    has = _own(observed.mean, _variance(observed), now.frailties[0], dense)
+    has = _own(observed.mean, _variance(observed), now.frailties[0], implies)
     lacks_it = np.clip(excluded.mean / np.maximum(1 - observed.mean, 0.02), 0, 0.98)
-    lacks = _own(lacks_it, _variance(excluded), now.frailties[1], dense.T)
+    lacks = _own(lacks_it, _variance(excluded), now.frailties[1], implies.T.tocsr())
     return Profile(implies, public.system[public.of(i)], int(public.system.max()) + 1, has, lacks)
 
 
-def _own(frequency: Floats, variance: Floats, frailty: Frailty, implies: Floats) -> Floats:
+def _own(frequency: Floats, variance: Floats, frailty: Frailty, implies: sparse.csr_array) -> Floats:
     total = frailty.hazard(frequency)
     slope = (frailty.hazard(np.minimum(frequency + 1e-3, 0.994)) - total) / 1e-3
     return own_hazards(total, 1 / np.maximum(slope**2 * variance, 1e-8), implies)
@@ -322,7 +322,7 @@ def _histogram(public: Public, now: Beliefs, status: int) -> Floats:
     chosen = np.searchsorted(share, (np.arange(_STANDING) + 0.5) / _STANDING).clip(max=len(share) - 1)
     total = np.zeros(BREADTH_WIDTH // 2)
     for i, times in zip(*np.unique(chosen, return_counts=True), strict=True):
-        one = _profile(public, now, int(i))
+        one = profile(public, now, int(i))
         has, lacks = one.draw(150, now.frailties, rng)
         marked = ends(has, one.implies) if status == 0 else ends(lacks, one.implies.T.tocsr())
         total += times * breadth(marked, one.system).mean(axis=0)

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _HAZARDS = np.concatenate([[0.0], np.geomspace(1e-6, 1e6, 600)])
-_STEPS = 120
+_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Frailty:
         return np.asarray(self.share * severity + (1 - self.share) * subtype)
 
 
-def own_hazards(total: Floats, certainty: Floats, implies: Floats) -> Floats:
+def own_hazards(total: Floats, certainty: Floats, implies: sparse.csr_array) -> Floats:
     """[terms] non-negative hazards of the terms themselves whose sums along the ontology come nearest to `total`.
 
     Args:
@@ -66,12 +66,12 @@ def own_hazards(total: Floats, certainty: Floats, implies: Floats) -> Floats:
 
     Multiplicative updates for non-negative least squares (Lee and Seung 2001).
     """
-    weighted = implies * certainty  # [terms, sums]
-    wanted = weighted @ total
-    own = np.maximum(total - implies.T @ total + total, 0.02 * total) + 1e-9
+    sums = implies.T.tocsr()
+    wanted = implies @ (certainty * total)
+    own = np.maximum(2 * total - sums @ total, 0.02 * total) + 1e-9
     for _ in range(_STEPS):
-        own *= wanted / np.maximum(weighted @ (own @ implies), 1e-12)
-    return own
+        own *= wanted / np.maximum(implies @ (certainty * (sums @ own)), 1e-12)
+    return np.asarray(own)
 
 
 @dataclass(frozen=True)
