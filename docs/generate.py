@@ -40,8 +40,14 @@ def configuration() -> str:
     from synthgen import config, dictionary
     from synthgen.plugins import generator_class, generator_names
 
-    parts = ["# Configuration", "Unknown keys are errors. A job is one YAML file; a data dictionary is `cohort.yaml`.", "# The job"]
-    parts += [_table(config.Job), _table(config.Privacy), "# The data dictionary", inspect.cleandoc(dictionary.__doc__ or "")]
+    parts = ["# Configuration", "Unknown keys are errors. A job is one YAML file; a data dictionary is `cohort.yaml`."]
+    parts += [
+        "# The job",
+        _table(config.Job),
+        _table(config.Privacy),
+        "# The data dictionary",
+        inspect.cleandoc(dictionary.__doc__ or ""),
+    ]
     parts += [_table(m) for m in _entries(dictionary) if m is not dictionary.Entry]
     parts += ["# Settings of the generators"]
     for name in generator_names():
@@ -103,7 +109,8 @@ def _table(model: type[BaseModel]) -> str:
     head = [f"## {model.__name__}", "", inspect.cleandoc(model.__doc__ or "").replace("\n\n", "\n\n"), ""]
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else "" if field.default in (None, PydanticUndefined) else f"`{field.default}`"
+        default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`"
+        default = "required" if field.is_required() else default
         kind = str(model.__annotations__.get(name, "")).replace("|", "or")
         meaning = (field.description or "").replace("\n", " ").replace("|", "or")
         rows.append(f"| `{name}` | {kind} | {default} | {meaning} |")

@@ -53,7 +53,7 @@ class Job(Entry):
     """Share of the patients kept from training, to compare and attack with."""
     patients: int | None = Field(default=None, ge=1, le=10_000_000)
     """How many synthetic patients; default: the declared size of the training set."""
-    audit: Literal["quick", "standard"] = "quick"
+    audit: Literal["quick", "standard", "deep"] = "quick"
     """How deep the attacks go; `quick` ends within the demo's minutes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` is a GPU when there is one."""

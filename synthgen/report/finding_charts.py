@@ -54,7 +54,9 @@ def budget(spending: Spending) -> str:
 def scale(findings: Sequence[Finding]) -> str:
     """Findings between their floor (independent columns) and their ceiling (another real sample)."""
     placed = [
-        (f, *_placed(f)) for f in findings if f.floor is not None and f.ceiling is not None and f.floor != f.ceiling
+        (f, *_placed(f))
+        for f in findings
+        if f.floor is not None and f.ceiling is not None and f.floor != f.ceiling and f.verdict != "information"
     ]
     if not placed:
         return ""
