@@ -137,13 +137,15 @@ def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: floa
             found.append((name, word, mine, others))
     if not found:
         return []
-    rated = [(n, w, auc_interval(m, o, evidence.rng), m, o) for n, w, m, o in found]
-    name, word, area, mine, others = max(rated, key=lambda row: row[2].value)
-    corrected = auc_interval(mine, others, evidence.rng, 1 - 2 * error / len(found))
+    level = 1 - 2 * error / len(found)
+    name, word, corrected, mine, others = max(
+        ((n, w, auc_interval(m, o, evidence.rng, level), m, o) for n, w, m, o in found), key=lambda row: row[2].low
+    )
+    area = auc_interval(mine, others, evidence.rng)
     verdict: Verdict = "fail" if corrected.low > 0.5 + TOLERATED else "information"
     text = (
-        f"Of {len(found)} groups by declared categories, {name} = {word} is the most exposed: the distance attack names the "
-        f"training patient of a pair {_percent(area.value)} of the time (95% interval {_percent(area.low)} to "
+        f"Of {len(found)} groups by declared categories, {name} = {word} is the most surely exposed: the distance attack names "
+        f"the training patient of a pair {_percent(area.value)} of the time (95% interval {_percent(area.low)} to "
         f"{_percent(area.high)}, before correcting for the choice among {len(found)}; guessing is 50%)."
         + (" That is surely more than chance and more than is tolerated." if verdict == "fail" else "")
     )

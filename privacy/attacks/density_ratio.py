@@ -41,7 +41,7 @@ def log_density(points: Floats, sample: Floats) -> Floats:
     n, d = sample.shape
     width = (4 / ((d + 2) * n)) ** (1 / (d + 4)) * np.maximum(sample.std(axis=0), 1e-3)
     squared = cdist(points / width, sample / width, "sqeuclidean")
-    return np.asarray(logsumexp(-squared / 2, axis=1) - np.log(width).sum() - np.log(n))
+    return np.asarray(logsumexp(-squared / 2, axis=1) - np.log(width).sum() - np.log(n) - d / 2 * np.log(2 * np.pi))
 
 
 def _principal(sample: Floats, components: int) -> tuple[Floats, Floats]:

@@ -1,0 +1,248 @@
+"""The audit on cohorts: what it convicts, what it lets pass, what it says it cannot tell, and the command."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cohorts import DICTIONARIES, pbc, simulated
+from conftest import ROOT
+from liars import bootstrap, renamed
+
+from privacy.attacks.membership import Membership
+from privacy.attacks.risk import risk
+from privacy.rates import Rate
+from synthgen.audit import audit, membership_verdict
+from synthgen.cohort import Cohort
+from synthgen.dictionary import Dictionary
+from synthgen.findings import Evidence, Finding
+from synthgen.flags import Flag
+from synthgen.risk_audit import risk_verdict
+from synthgen.storage import read_cohort, write_cohort
+from synthgen.summaries import first_records, standardised, summaries
+
+
+@cache
+def halves() -> tuple[Cohort, Cohort]:
+    """Real PBC patients, split at random."""
+    real = read_cohort(ROOT / "configs" / "pbc", pbc())
+    ids = np.random.default_rng(0).permutation(np.array(real.ids, dtype=object))
+    return real.of(ids[:156]), real.of(ids[156:])
+
+
+def audited(
+    dictionary: Dictionary, train: Cohort, holdout: Cohort, synthetic: Cohort, depth: str = "quick", seed: int = 0
+) -> tuple[list[Finding], list[Flag]]:
+    evidence = Evidence(dictionary, train, holdout, synthetic, train, np.random.default_rng(seed))
+    return audit(evidence, 3.0, depth)  # type: ignore[arg-type]
+
+
+def failed(findings: list[Finding]) -> list[str]:
+    return [f.name for f in findings if f.verdict == "fail"]
+
+
+# Conviction and acquittal -------------------------------------------------------------------------------------------------
+def test_a_bootstrap_copy_is_red_all_over_and_every_patient_is_flagged():
+    train, holdout = halves()
+    copy = bootstrap(train, 156, np.random.default_rng(1))
+    began = time.process_time()
+    findings, flags = audited(pbc(), train, holdout, copy)
+    assert time.process_time() - began < 25
+    assert {n.split("/")[0] for n in failed(findings)} == {
+        "membership",
+        "copies",
+        "subgroups",
+        "singling_out",
+        "linkability",
+    }
+    assert {f.patient_id for f in flags} == set(copy.ids)
+    assert all(f.severity == "severe" and f.reads_real_data and f.reason == "copy" for f in flags)
+
+
+def test_half_the_holdout_against_the_other_half_is_green():
+    train, holdout = halves()
+    ids = np.random.default_rng(2).permutation(np.array(holdout.ids, dtype=object))
+    findings, flags = audited(pbc(), train, holdout.of(ids[:78]), renamed(holdout, ids[78:]))
+    judged = [f for f in findings if f.check in ("membership", "copies") and f.verdict != "information"]
+    assert {f.verdict for f in judged} == {"pass"}
+    assert not failed(findings)
+    assert flags == []
+
+
+@pytest.mark.slow
+def test_independent_samples_are_convicted_no_more_often_than_is_said():
+    """Twenty fresh simulated cohorts: at a family-wise error of 1%, more than 2 are convicted once in a thousand times."""
+    everyone = simulated(pbc(), 20 * 120, seed=9)
+    convicted = 0
+    for i in range(20):
+        ids = np.array(everyone.ids[120 * i : 120 * (i + 1)], dtype=object)
+        parts = everyone.of(ids[:40]), everyone.of(ids[40:80]), renamed(everyone.of(ids[80:]), ids[80:])
+        convicted += bool(failed(audited(pbc(), *parts, depth="quick", seed=i)[0]))
+    assert convicted <= 2
+
+
+@pytest.mark.parametrize("name", DICTIONARIES)
+def test_any_dictionary_can_be_audited_and_a_copy_fails(name: str):
+    dictionary = DICTIONARIES[name]()
+    everyone = simulated(dictionary, 180, 3)
+    ids = np.array(everyone.ids, dtype=object)
+    train, holdout, fresh = everyone.of(ids[:60]), everyone.of(ids[60:120]), renamed(everyone, ids[120:])
+    assert not failed(audited(dictionary, train, holdout, fresh)[0])
+    findings, _ = audited(dictionary, train, holdout, bootstrap(train, 60, np.random.default_rng(0)), depth="standard")
+    assert {"copies/copied", "copies/nearest_is_trained"} <= set(failed(findings))
+
+
+def test_a_handful_of_copies_among_strangers_is_found_and_named():
+    everyone = simulated(pbc(), 180, 4)
+    ids = np.array(everyone.ids, dtype=object)
+    synthetic = renamed(everyone, np.concatenate([ids[:2], ids[120:178]]))
+    findings, flags = audited(pbc(), everyone.of(ids[:60]), everyone.of(ids[60:120]), synthetic)
+    assert "copies/copied" in failed(findings)
+    assert sorted(f.patient_id for f in flags) == ["SYN-000000", "SYN-000001"]
+
+
+def test_too_few_patients_are_not_audited_and_that_is_said():
+    everyone = simulated(pbc(), 30, 0)
+    ids = np.array(everyone.ids, dtype=object)
+    findings, flags = audited(pbc(), everyone.of(ids[:20]), everyone.of(ids[20:25]), renamed(everyone, ids[25:]))
+    assert [(f.verdict, f.check) for f in findings] == [("inconclusive", "audit")]
+    assert flags == []
+
+
+# Verdicts -----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("value", "half", "corrected", "verdict"),
+    [
+        (0.75, 0.06, 0.66, "fail"),
+        (0.51, 0.06, 0.42, "pass"),
+        (0.51, 0.15, 0.33, "inconclusive"),  # .6 could hide
+        (0.58, 0.06, 0.505, "inconclusive"),  # more than chance, not surely more than tolerated
+        (0.40, 0.06, 0.32, "pass"),
+    ],
+)
+def test_the_verdict_on_membership(value: float, half: float, corrected: float, verdict: str):
+    area = Rate(value, value - half, value + half, 312)
+    assert membership_verdict(Membership("x", area, corrected, area, area, 0.01, 3.0)) == verdict
+
+
+def test_the_verdict_on_a_risk():
+    assert risk_verdict(risk((60, 100), (20, 100), (10, 100)), 0.25) == "fail"
+    assert risk_verdict(risk((22, 100), (20, 100), (10, 100)), -0.1) == "pass"
+    assert risk_verdict(risk((35, 100), (20, 100), (10, 100)), 0.02) == "inconclusive"
+    assert risk_verdict(risk((2, 8), (2, 8), (1, 8)), -0.5) == "inconclusive"
+
+
+def test_findings_are_for_inside_and_hold_no_value_of_a_patient():
+    train, holdout = halves()
+    findings, _ = audited(pbc(), train, holdout, bootstrap(train, 156, np.random.default_rng(1)))
+    assert {f.section for f in findings} == {"audit"}
+    assert {f.audience for f in findings} == {"internal"}
+    for f in findings:
+        json.loads(f.as_json())
+        assert not any(f" {patient} " in f.text for patient in train.ids if not str(patient).isdigit())
+    assert sum("auc" in f.metric for f in findings) >= 3  # the report's chart
+
+
+# Features -----------------------------------------------------------------------------------------------------------------
+def test_summaries_have_no_gaps_and_depend_on_nobody_else():
+    everyone = simulated(pbc(), 40, 0)
+    ids = list(everyone.ids)
+    whole, half = summaries([everyone, everyone.of(ids[::2])], pbc())
+    assert not whole.isna().any().any()
+    assert np.allclose(whole.loc[ids[::2]].to_numpy(), half.to_numpy())
+    scaled, _ = standardised([whole, half], [whole])
+    assert np.allclose(scaled.mean(axis=0), 0, atol=1e-9)
+    assert np.allclose(scaled.std(axis=0)[whole.std(ddof=0) > 1e-6], 1)
+
+
+def test_first_records_are_read_off_the_first_visit():
+    cohort = simulated(pbc(), 20, 1)
+    records = first_records([cohort], pbc())
+    (table,) = records.tables
+    age = pbc().tables["patients"].columns["age"].bounds
+    assert age is not None
+    expected = (cohort.patients["age"].to_numpy() - age[0]) / (age[1] - age[0])
+    assert np.allclose(table[:, records.names.index("age")], expected)
+    assert records.discrete[records.names.index("sex")]
+    assert set(table[:, records.names.index("sex")]) <= {0.0, 1.0}
+
+
+# The command --------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    base = tmp_path_factory.mktemp("audit")
+    everyone = replace(simulated(pbc(), 180, 3), origin="real")  # as far as the files tell
+    ids = np.array(everyone.ids, dtype=object)
+    made = {
+        "real": everyone.of(ids[:60]),
+        "holdout": everyone.of(ids[60:120]),
+        "fresh": renamed(everyone, ids[120:]),
+        "copy": bootstrap(everyone.of(ids[:60]), 60, np.random.default_rng(0)),
+    }
+    for name, cohort in made.items():
+        write_cohort(cohort, base / name, ("csv",))
+    return {name: base / name for name in made}
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+def test_anybodys_cohort_is_audited_from_its_folders(cli, folders: dict[str, Path], tmp_path: Path, drafted: bool):
+    from synthgen.storage import as_written
+
+    known = tmp_path / "cohort.yaml"
+    known.write_text(json.dumps(as_written(pbc()).model_dump(mode="json", exclude_none=True)))
+    words = [] if drafted else ["--dictionary", known]
+    base = ["audit", "--real", folders["real"], "--holdout", folders["holdout"], "--depth", "quick", *words]
+    code, out, _ = cli(*base, "--synthetic", folders["copy"], "--json", "--report", tmp_path / "report")
+    answer = json.loads(out)
+    assert code == 1, out
+    assert "copies/copied" in [f["name"] for f in answer["findings"] if f["verdict"] == "fail"]
+    assert len(answer["flags"]) == 60
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "INTERNAL" in page
+    assert "made elsewhere" in page
+    code, out, _ = cli(*base, "--synthetic", folders["fresh"])
+    assert code == 0
+    assert "no finite epsilon stands in its place" in out
+
+
+def test_a_cohort_that_breaks_its_dictionary_is_audited_all_the_same(cli, folders: dict[str, Path], tmp_path: Path):
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for path in folders["fresh"].glob("*.csv"):
+        lines = path.read_text().splitlines()
+        head = lines[0].split(",")
+        if "age" in head:
+            lines[1:] = [
+                ",".join("999" if h == "age" else c for h, c in zip(head, r.split(","), strict=True)) for r in lines[1:]
+            ]
+        (odd / path.name).write_text("\n".join(lines) + "\n")
+    code, out, _ = cli(
+        "audit",
+        "--real",
+        folders["real"],
+        "--holdout",
+        folders["holdout"],
+        "--synthetic",
+        odd,
+        "--depth",
+        "quick",
+        "--json",
+    )
+    assert code in (0, 1)
+    answer = json.loads(out)
+    assert any("age" in breach for breach in answer["breaches"])
+    assert not any("999" in breach for breach in answer["breaches"])
+
+
+def test_a_folder_without_patients_is_refused(cli, folders: dict[str, Path], tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = cli(
+        "audit", "--real", folders["real"], "--holdout", folders["holdout"], "--synthetic", tmp_path / "empty"
+    )
+    assert code == 2
+    assert "patients" in err
