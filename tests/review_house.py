@@ -32,7 +32,7 @@ def _prepared() -> Path:
     folder = Path(mkdtemp(prefix="synthgen-review-")) / "workspace"
     patch = pytest.MonkeyPatch()
     patch.delenv(DATABASE, raising=False)
-    patch.setattr(passwords, "hashed", _quickly)
+    patch.setattr(passwords, "hashed", quickly)
     database = Database(Workspace(folder))
     for name, role in PEOPLE.items():
         people.add(database, name, role, PASSWORD, "test")
@@ -40,7 +40,7 @@ def _prepared() -> Path:
     return folder
 
 
-def _quickly(password: str) -> str:
+def quickly(password: str) -> str:
     """Argon2 at its smallest: tests sign in often."""
     from pwdlib.hashers.argon2 import Argon2Hasher
 

@@ -10,12 +10,13 @@ from conftest import ROOT
 
 from privacy.ledger import patient_tags
 from privacy.tradeoff import tpr_at
+from synthgen.cohort import Cohort
 from synthgen.config import load_job
 from synthgen.findings import Finding
 from synthgen.flags import Flag
 from synthgen.planning import Plan, PlannedQuery
 from synthgen.queue import ranked
-from synthgen.report import write_report
+from synthgen.report import ReportContext, write_report
 from synthgen.report.of_run import context_of
 from synthgen.storage import write_cohort
 from synthgen.workspace import Run, Workspace
@@ -32,8 +33,14 @@ def flags(count: int = 30, severity: str = "moderate") -> list[Flag]:
     return [Flag(f"SYN-{i:06d}", "ascites", severity, text, False, {}, 1 - i / 1000) for i in range(count)]  # type: ignore[arg-type]
 
 
-def finished(place: Workspace, raised: Sequence[Flag] = (), findings: Sequence[Finding] = ()) -> Run:
-    """A run with every stage done, its charges in the ledger."""
+def finished(
+    place: Workspace,
+    raised: Sequence[Flag] = (),
+    findings: Sequence[Finding] = (),
+    cohort: Cohort | None = None,
+    real: ReportContext | None = None,
+) -> Run:
+    """A run with every stage done, its charges in the ledger. The internal report shows the real patients of `real`."""
     context = finished_run.context()
     charges = context.claim.charges
     assert context.spending is not None
@@ -44,11 +51,11 @@ def finished(place: Workspace, raised: Sequence[Flag] = (), findings: Sequence[F
     place.ledger().reserve(run.id, "pbc", tags, charges, replace(finished_run.BUDGET, epsilon=10.0))
     for part in ("answers", "models"):
         (run.path(part, "ehr") / "000000.safetensors").write_bytes(b"weights")
-    write_cohort(context.synthetic, run.path("synthetic"), ("parquet",))
+    write_cohort(cohort or context.synthetic, run.path("synthetic"), ("parquet",))
     run.write_json("cohort.json", {"fingerprint": "none", "patients": 310})
     run.write_json("split.json", {"train": 160, "holdout": 160})
     run.write_lines("findings.jsonl", [*context.findings, *findings])
     run.write_lines("flags.jsonl", ranked(raised))
     run.write_json("stages.json", {s: {"seconds": 1.0, "peak_mb": 300} for s in STAGES})
-    write_report(run.folder, context_of(run))
+    write_report(run.folder, context_of(run, *((real.train, real.holdout) if real else ())))
     return run

@@ -1,0 +1,275 @@
+"""What must not happen: hostile text that runs, real values that show, decisions lost by kill -9, a log changed unseen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import threading
+import time
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import finished_run
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import review_house
+import review_run
+from review_house import PASSWORD, Asker
+from review_server import chromium, serving, sign_in
+
+from synthgen.flags import Flag
+from synthgen.review import log
+from synthgen.review.app import create_app
+from synthgen.simulation import simulate
+from synthgen.workspace import Workspace
+
+DECISIONS = int(os.environ.get("SYNTHGEN_KILLED_DECISIONS", "150"))
+"""Decisions during which the server is killed again and again; the full number is 500."""
+
+PAYLOADS = [
+    "<script>hacked=1</script>", "</script><script>hacked=1</script>", "<img src=x onerror=hacked=1>",
+    "<svg onload=hacked=1>", "<svg><script>hacked=1</script></svg>", '"><script>hacked=1</script>',
+    "' onmouseover='hacked=1", '" autofocus onfocus="hacked=1', "javascript:hacked=1",
+    "<a href=javascript:hacked=1>x</a>", "<iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "<object data=data:text/html,<script>hacked=1</script>>", "<body onload=hacked=1>",
+    "<style>@import 'http://x'</style>", "<link rel=stylesheet href=http://x>",
+    "<meta http-equiv=refresh content='0;url=http://x'>", "<base href=http://x/>",
+    "<form action=http://x><input name=csrf>", "<textarea></textarea><script>hacked=1</script>",
+    "</textarea><script>hacked=1</script>", "</title><script>hacked=1</script>", "{{ 7 * 7 }}", "{% import os %}",
+    "${7*7}", "<%= 7*7 %>", "__import__('os').system('id')", "=cmd|' /C calc'!A0", "@SUM(1+1)*cmd", "+1+1", "-2+3",
+    "../../../../etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "file:///etc/passwd",
+    "%00%0d%0aSet-Cookie: a=b", "\r\nSet-Cookie: a=b", "'; DROP TABLE looks; --", '" OR ""="', "\u202e\u2066txt.exe",
+    "<details open ontoggle=hacked=1>", "<math><mi xlink:href=javascript:hacked=1>",
+    "<div hx-get=http://x hx-trigger=load>",
+]  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """The elements of a page with their attributes' names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+
+
+def test_forty_hostile_texts_are_text_on_every_page_and_in_every_file(tmp_path):
+    assert len(PAYLOADS) >= 40
+    place = review_house.workspace(tmp_path)
+    said = [
+        Flag(f"SYN-{i:06d}", f"hostile{i}", "moderate", text, False, {}, 1 - i / 100) for i, text in enumerate(PAYLOADS)
+    ]
+    harmless = [replace(f, text="plain words") for f in said]
+    run = review_run.finished(place, said, [replace(review_run.INCONCLUSIVE, text=" ".join(PAYLOADS))])
+    plain = review_run.finished(place, harmless, [replace(review_run.INCONCLUSIVE, text="plain words")])
+    app = create_app(place)
+    sam, ana, olga = (Asker(app, n) for n in ("sam", "ana", "olga"))
+    pages = []
+    for found, note in ((run, True), (plain, False)):
+        fields = {"run": found.id, "looks": 1, "most": 50, "random": 0, "planted": 0}
+        review = sam.post("/reviews", **fields).headers["location"].rsplit("/", 1)[1]
+        shapes = []
+        for text in PAYLOADS:
+            page = ana.get(f"/reviews/{review}/look").text
+            look = re.search(r"/looks/([0-9a-f]{24})", page)[1]
+            words = text if note else "plain words"
+            ana.post(f"/looks/{look}/draft", reason="other", note=words)
+            shapes.append(Tags(ana.get(f"/reviews/{review}/look").text).found)
+            ana.post(f"/looks/{look}", answer="reject", reason="other", note=words)
+        sam.post(f"/reviews/{review}/close")
+        number = sam.post("/releases", run=found.id, purpose=" ".join(PAYLOADS) if note else "plain").headers[
+            "location"
+        ]
+        shapes += [Tags(olga.get(path).text).found for path in (number, f"/runs/{found.id}")]
+        pages.append(shapes)
+        cells = ana.get(f"/reviews/{review}/decisions.csv").text
+        assert not [
+            c for row in pd.read_csv(io.StringIO(cells)).astype(str).values.tolist() for c in row if c[0] in "=+@-\t"
+        ]
+    assert pages[0] == pages[1]  # the same elements and attributes as with plain words
+    for asker, path in ((olga, "/log"), (olga, "/releases")):
+        names = {a for _, attributes in Tags(asker.get(path).text).found for a in attributes}
+        assert not {n for n in names if n.startswith("on") or n == "srcdoc"}
+    for text in PAYLOADS:
+        assert ana.get(f"/reviews/{text}".replace("\r", "").replace("\n", "")).status_code in (400, 404, 405, 422)
+        assert sam.post("/people", name=text, role="admin", password=PASSWORD).status_code == 403
+
+
+def test_forty_hostile_texts_run_nowhere_in_a_browser(tmp_path):
+    place = review_house.workspace(tmp_path)
+    review_run.finished(place, [Flag("SYN-000001", f"h{i}", "severe", t, False) for i, t in enumerate(PAYLOADS)])
+    app = create_app(place)
+    run = app.state.house.workspace.run().id
+    fields = {"run": run, "looks": 1, "most": 1, "random": 0, "planted": 0}
+    assert Asker(app, "sam").post("/reviews", **fields).status_code == 303
+    with serving(place.root) as server, chromium() as browser:
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda r: asked.append(r.url))
+        sign_in(page, server.address, "ana")
+        page.goto(f"{server.address}/reviews/1/look")
+        page.locator("#note").fill("\n".join(PAYLOADS))
+        page.wait_for_timeout(1200)
+        page.reload()
+        page.mouse.move(300, 300)
+        assert page.locator("ul.flags li").count() == len(PAYLOADS)
+        assert page.evaluate("typeof hacked") == "undefined"
+        assert not [url for url in asked if not url.startswith(server.address)]
+
+
+def searched(content: bytes) -> str:
+    """All text in some bytes: zips, Parquet and base64 decoded too."""
+    found = [content.decode("utf-8", "replace")]
+    if content[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found += [searched(archive.read(name)) for name in archive.namelist()]
+    if content[:4] == b"PAR1":
+        found.append(pd.read_parquet(io.BytesIO(content)).to_csv())
+    for part in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", content):
+        padded = part + b"=" * (-len(part) % 4)
+        found.append(base64.b64decode(padded).decode("utf-8", "replace"))
+    return "\n".join(found)
+
+
+def test_fifty_planted_identifiers_and_extreme_values_show_nowhere(tmp_path, caplog, capsys):
+    """They stand in the real cohort and its internal report; no page for specialists, log, error, export or bundle holds one."""
+    made = finished_run.context()
+    place = review_house.workspace(tmp_path)
+    run = review_run.finished(place, review_run.flags(4), [review_run.INCONCLUSIVE], real=made)
+    identifiers = finished_run.REAL_IDS[:50]
+    assert made.train.ids.isin(identifiers).sum() == 50
+    values = [text for column in finished_run.PLANTED.values() for v in column for text in (f"{v:.6f}", f"{v:g}")]
+    app = create_app(place)
+    ana, sam, olga, adam = (Asker(app, n) for n in ("ana", "sam", "olga", "adam"))
+    seen: list[bytes] = []
+    fields = {"run": run.id, "looks": 1, "most": 4, "random": 3, "planted": 2}
+    review = sam.post("/reviews", **fields).headers["location"].rsplit("/", 1)[1]
+    while look := re.search(r"/looks/([0-9a-f]{24})", (page := ana.get(f"/reviews/{review}/look")).text):
+        seen.append(page.content)
+        ana.post(f"/looks/{look[1]}", answer="accept")
+    sam.post(f"/reviews/{review}/close")
+    number = sam.post("/releases", run=run.id, purpose="a course").headers["location"]
+    olga.post(f"{number}/accept", finding="subgroup/worst_auc", reason="few men")
+    assert olga.post(f"{number}/approve", reason="fine", password=PASSWORD).status_code == 303
+    bundle = olga.get(f"{number}/bundle")
+    assert bundle.headers["content-type"] == "application/zip"
+    seen.append(bundle.content)
+    for asker, path in (
+        (ana, "/reviews"), (ana, f"/reviews/{review}"), (ana, f"/reviews/{review}/decisions.csv"), (ana, "/nowhere"),
+        (ana, "/account"),
+        (olga, "/log"), (olga, number), (olga, f"/runs/{run.id}"), (olga, "/privacy/pbc"), (sam, "/runs"), (adam, "/people"),
+        (sam, "/runs/none"), (ana, "/looks/none"), (sam, f"/compare?a={run.id}&b={run.id}"),
+    ):  # fmt: skip
+        seen.append(asker.get(path).content)
+    seen += [json.dumps(dict(e.content)).encode() for e in app.state.house.database.chain.read()]
+    seen += [caplog.text.encode(), "".join(capsys.readouterr()).encode()]
+    text = "\n".join(searched(content) for content in seen)
+    assert "SYN-000000" in text  # the search does find what is there, in the Parquet files too
+    assert len(re.findall(r"synthetic_patients.parquet", text)) > 0
+    assert [i for i in identifiers if i in text] == []
+    assert [v for v in values if v in text] == []
+    inside = searched((run.folder / "report.html").read_bytes())
+    assert inside  # the internal report exists; it leaves only as a file, by a logged download
+
+
+@pytest.mark.parametrize("how", ["flip", "delete", "reorder", "truncate", "fork", "insert"])
+def test_a_log_of_a_thousand_entries_hides_no_change(tmp_path, how):
+    """Every tampering is found against a saved checkpoint."""
+    place = review_house.workspace(tmp_path)
+    database = create_app(place).state.house.database
+    with database.write() as write:
+        for i in range(1000):
+            write.log("decision", "ana", patient=f"SYN-{i:06d}", answer="accept")
+    root = database.chain.root
+    assert log.verify(database, root).ok
+    statements = {
+        "flip": ["UPDATE audit_log SET content = replace(content, 'accept', 'reject') WHERE number = {n}"],
+        "delete": ["DELETE FROM audit_log WHERE number = {n}"],
+        "reorder": ["UPDATE audit_log SET number = -1 WHERE number = {n}",
+                    "UPDATE audit_log SET number = {n} WHERE number = {n} + 1",
+                    "UPDATE audit_log SET number = {n} + 1 WHERE number = -1"],
+        "truncate": ["DELETE FROM audit_log WHERE number > {n}"],
+        "fork": ["DELETE FROM audit_log WHERE number > {n}"],
+        "insert": ["UPDATE audit_log SET number = number + 100000 WHERE number > {n}",
+                   "INSERT INTO audit_log SELECT {n} + 1, content, hash FROM audit_log WHERE number = {n}",
+                   "UPDATE audit_log SET number = number - 99999 WHERE number > 100000"],
+    }  # fmt: skip
+    copy = (place.root / "ledger.db").read_bytes()
+    for n in np.random.default_rng(0).integers(40, 1000, size=3).tolist():
+        with database.chain.transaction(exclusive=True) as connection:
+            for statement in statements[how]:
+                connection.exec_driver_sql(statement.format(n=n))
+        if how == "fork":  # whoever holds the key goes on as if nothing had been
+            with database.write() as write:
+                for i in range(1000 - n + 60):
+                    write.log("decision", "ana", patient=f"SYN-{i:06d}", answer="reject")
+        assert not log.verify(database, root).ok, n
+        for leftover in place.root.glob("ledger.db-*"):
+            leftover.unlink()
+        (place.root / "ledger.db").write_bytes(copy)
+        assert log.verify(database, root).ok
+
+
+def test_kill_9_in_the_middle_loses_and_doubles_no_decision(tmp_path):
+    """A client that repeats what got no answer; a server that is killed again and again."""
+    place = review_house.workspace(tmp_path)
+    patients = simulate(finished_run.dictionary(), DECISIONS, np.random.default_rng(3))
+    cohort = finished_run.named(patients, [f"SYN-{i:06d}" for i in range(DECISIONS)], "synthetic")
+    review_run.finished(place, review_run.flags(DECISIONS), cohort=cohort)
+    app = create_app(place)
+    fields = {"run": app.state.house.workspace.run().id, "looks": 1, "most": DECISIONS, "random": 0, "planted": 0}
+    review = Asker(app, "sam").post("/reviews", **fields).headers["location"].rsplit("/", 1)[1]
+    acknowledged: dict[str, str] = {}
+    rng = np.random.default_rng(0)
+    with serving(place.root) as server, httpx.Client(base_url=server.address, timeout=30) as client:
+        token = client.post("/api/signin", json={"name": "ana", "password": PASSWORD}).json()["token"]
+        client.headers["authorization"] = f"Bearer {token}"
+        kills = set(rng.choice(DECISIONS, 4, replace=False).tolist())
+        while (look := client.post(f"/api/reviews/{review}/look").json())["look"]:
+            answer = ("accept", "reject")[len(acknowledged) % 2]
+            body = {"answer": answer, "reason": "other"}
+            if len(acknowledged) in kills:
+                _kill_while_it_answers(server, client, f"/api/looks/{look['look']}", body, float(rng.uniform(0, 0.02)))
+            assert client.post(f"/api/looks/{look['look']}", json=body).status_code == 200
+            acknowledged[look["look"]] = answer
+    assert len(acknowledged) == DECISIONS
+    with app.state.house.database.read() as connection:
+        from synthgen.review import reviews
+
+        kept = {k.id: k.answer for k in reviews.looks(connection, int(review))}
+    logged = [e.content for e in app.state.house.database.chain.read() if e.content["kind"] == "decision"]
+    assert kept == acknowledged
+    assert {e["look"]: e["answer"] for e in logged} == acknowledged
+    assert len(logged) == DECISIONS
+
+
+def _kill_while_it_answers(server, client: httpx.Client, path: str, body: dict[str, str], after: float) -> None:
+    def send() -> None:
+        with suppress(httpx.TransportError):
+            client.post(path, json=body)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    time.sleep(after)
+    server.kill()
+    sender.join()
+    server.start()
+
+
+def test_the_template_workspace_holds_no_password(tmp_path):
+    place = review_house.workspace(tmp_path)
+    assert PASSWORD.encode() not in b"".join(p.read_bytes() for p in place.root.rglob("*") if p.is_file())
+    assert oct((place.root / "ledger.key").stat().st_mode)[-3:] == "600"
+    shutil.rmtree(place.root)
+    assert not Workspace(place.root).runs()
