@@ -16,6 +16,7 @@
 | event_time, event_length, event_left | same | days / horizon; log time from start to stop, NaN where there is none; to the end |
 | event_x, event_c | [patients, events, columns] | numbers in public units, category numbers |
 | event_count | [patients, codes, bins] | events after day 0 by bin of time |
+| event_undosed, event_kinds | [patients, codes, ...] | see `details` |
 | event_first, event_total | [patients, codes] | 1 where there is one at day 0; how many in all |
 """
 
@@ -30,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generators.ehr.layout import Layout
+from generators.ehr.layout import Layout, size
 from synthgen.dictionary import Column
 from synthgen.values import codes, scale_bounds, to_scale
 
@@ -208,4 +209,29 @@ def _events(
         "event_count": count,
         "event_total": count.sum(axis=2) + first,
         "event_first": first,
-    }
+    } | details(
+        torch.from_numpy(patient), torch.from_numpy(which), torch.from_numpy(_stack(numbers, day.shape, float)[patient, slot]),
+        torch.from_numpy(_stack(kinds, day.shape, int)[patient, slot]), len(cohort), layout,
+    )  # fmt: skip
+
+
+def details(patient: Tensor, code: Tensor, x: Tensor, c: Tensor, patients: int, layout: Layout) -> dict[str, Any]:
+    """What a patient's events of each code are like, from flat events [events, ...]: `event_undosed` [patients, codes,
+    numbers] share without each number (one half where there is no such event), `event_kinds` [patients, codes, categories]
+    share in each further category (even where there is none)."""
+    hot = [(c[:, j, None] == torch.arange(size(k))).double() for j, k in enumerate(layout.event_discrete.values())]
+    even = [torch.full((size(k),), 1 / size(k)) for k in layout.event_discrete.values()]
+    undosed = torch.isnan(x).double()
+    place = patient * len(layout.codes) + code
+    count = torch.zeros(patients * len(layout.codes), dtype=torch.float64).index_add_(
+        0, place, torch.ones(len(place)).double()
+    )
+    out = {}
+    for name, values, neutral in (
+        ("event_undosed", undosed, torch.full((x.shape[1],), 0.5)),
+        ("event_kinds", torch.cat([*hot, undosed[:, :0]], dim=1), torch.cat([*even, torch.zeros(0)])),
+    ):
+        total = torch.zeros(len(count), values.shape[1], dtype=torch.float64).index_add_(0, place, values)
+        share = torch.where(count[:, None] > 0, total / count[:, None].clamp(min=1), neutral.double())
+        out[name] = share.reshape(patients, len(layout.codes), values.shape[1]).float().numpy()
+    return out

@@ -74,6 +74,8 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         out |= {
             "rate_bias": total.log1p() / torch.tensor(1.0 + layout.max_events).log(),
             "first_bias": records["event_first"],
+            "dose_missing": records["event_undosed"].flatten(1),
+            "kind_bias": records["event_kinds"].flatten(1),
         }
     return out
 
@@ -119,13 +121,31 @@ def match(fitted: Fitted, target: Tensor, patients: int, seed: int) -> Fitted:
     moved = replace(fitted, model=model)
     for _ in range(ROUNDS):
         chance = Chance.seeded(seed)  # the same draws every round: what changes is the model
-        now = frequencies(moved.patients(*moved.latents(patients, chance), chance), model.layout)
+        made = moved.patients(*moved.latents(patients, chance), chance)
+        now = frequencies(made, model.layout)
         goals = target.float().split([v.shape[1] for v in now.values()])
-        push = {
-            name: STEP * (_logit(goal) - _logit(now[name].mean(dim=0))) for (name, goal) in zip(now, goals, strict=True)
-        }
+        push = {}
+        for (name, own), goal in zip(now.items(), goals, strict=True):
+            neutral, with_code = _diluted(name, made, model.layout)
+            push[name] = STEP * (
+                _logit((goal - neutral) / with_code + neutral)
+                - _logit((own.mean(dim=0) - neutral) / with_code + neutral)
+            )
         _move(moved, push)
     return moved
+
+
+def _diluted(name: str, records: Records, layout: Layout) -> tuple[Tensor, Tensor]:
+    """(the value that stands for patients without the event, the share of patients who have it), [numbers] or []: what an
+    event is like can be told only from patients who have one."""
+    if name not in ("dose_missing", "kind_bias"):
+        return torch.tensor(0.0), torch.tensor(1.0)
+    share = (records["event_total"] > 0).float().mean(dim=0).clamp(min=0.02)
+    if name == "dose_missing":
+        doses = len(layout.event_numeric)
+        return torch.full((len(share) * doses,), 0.5), share.repeat_interleave(doses)
+    even = [1 / size(c) for c in layout.event_discrete.values() for _ in range(size(c))]
+    return torch.tensor(even).repeat(len(share)), share.repeat_interleave(len(even))
 
 
 def _logit(share: Tensor) -> Tensor:

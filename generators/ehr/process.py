@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generators.ehr import likelihood
 from generators.ehr.calibration import Calibration
-from generators.ehr.encoding import BINS, Records, from_log_days
+from generators.ehr.encoding import BINS, Records, details, from_log_days
 from generators.ehr.layout import Layout, size
 from generators.ehr.model import RecordVAE
 
@@ -238,7 +238,7 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
         "event_first": first.float(),
         "event_total": count,
     }
-    return flat | _details(
+    made = _details(
         model,
         calibration,
         said.stops[who, what],
@@ -249,6 +249,8 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
         end_day[who],
         chance,
     )
+    shares = details(who, what, made["event_x"], made["event_c"], len(z), layout)
+    return flat | made | {name: torch.from_numpy(share) for name, share in shares.items()}
 
 
 def _details(
