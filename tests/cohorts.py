@@ -75,7 +75,9 @@ def simulated(dictionary: Dictionary, patients: int = 60, seed: int = 0) -> Coho
     return simulate(dictionary, patients, np.random.default_rng(seed))
 
 
-def _dictionary(name: str, patients: Mapping[str, Any], outcome: Any = None, **longitudinal: Mapping[str, Any]) -> Dictionary:
+def _dictionary(
+    name: str, patients: Mapping[str, Any], outcome: Any = None, **longitudinal: Mapping[str, Any]
+) -> Dictionary:
     """A dictionary with ids and days filled in."""
     day = {"type": "integer", "role": "time", "bounds": [0, 2000]}
     tables = {"patients": {"columns": {"patient_id": {"type": "id"}, **patients}}}
