@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ import pandas as pd
 
 from fidelity.phenotypes import Profiles, prevalence_error, profile_distance, profiles_of, rank
 from generators.phenotypes import PhenotypeBayes
+from generators.phenotypes.learning import prior
 from privacy.accounting import calibrate
 from privacy.budget import Budget, default_delta
 from privacy.charges import Charge
@@ -135,6 +137,49 @@ def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndar
     return prevalence
 
 
+MST = """
+import json, sys, warnings
+import pandas as pd
+from snsynth import Synthesizer
+warnings.simplefilter("ignore")
+job = json.load(sys.stdin)
+for name, rows in job["tables"].items():
+    table = pd.DataFrame(rows, columns=[f"t{j}" for j in range(len(rows[0]))])
+    made = Synthesizer.create("mst", epsilon=job["epsilon"], delta=job["delta"], verbose=False)
+    made.fit(table, categorical_columns=list(table.columns), preprocessor_eps=0.0)
+    print(json.dumps([name, made.sample(job["each"]).astype(float).mean().tolist()]), flush=True)
+"""
+
+
+def mst(
+    python: str,
+    train: Profiles,
+    generator: PhenotypeBayes,
+    diseases: list[str],
+    epsilon: float,
+    delta: float,
+    terms: int = 12,
+) -> dict[str, np.ndarray]:
+    """[terms] prevalence of each disease in MST (smartnoise-synth, in an environment of its own) on its `terms` likeliest terms
+    by public knowledge; the others are zero."""
+    columns, tables = {}, {}
+    place = {t: j for j, t in enumerate(train.terms)}
+    likely = prior(generator.public, 1).observed.mean
+    for disease in diseases:
+        i = generator.public.diseases.index(disease)
+        best = np.argsort(-likely[generator.public.rows_of(i)], kind="stable")[:terms]
+        columns[disease] = [place[generator.public.vocabulary[j]] for j in generator.public.of(i)[best]]
+        tables[disease] = train.observed[train.rows[disease]][:, columns[disease]].toarray().astype(int).tolist()
+    job = json.dumps({"tables": tables, "epsilon": epsilon, "delta": delta, "each": EACH})
+    done = subprocess.run([python, "-c", MST], input=job, capture_output=True, text=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        name, means = json.loads(line)
+        found[name] = np.zeros(len(train.terms))
+        found[name][columns[name]] = means
+    return found
+
+
 # Measuring -------------------------------------------------------------------------------------------------------------------
 def prevalence_rows(
     rows: Rows,
@@ -150,7 +195,7 @@ def prevalence_rows(
         truth, other = real.prevalence(disease), prevalence(disease)
         rows[system, setting, "prevalence error, ten diseases"].append((prevalence_error(truth, other), sizes[disease]))
         rows[system, setting, "profile distance, ten diseases"].append((profile_distance(truth, other), sizes[disease]))
-    if not system.startswith("sdv"):
+    if not system.startswith(("sdv", "smartnoise")):
         for disease, n in sizes.items():
             group = next(f"{a} to {b - 1}" for a, b in SIZES if a <= n < b)
             error = prevalence_error(real.prevalence(disease), prevalence(disease))
@@ -188,6 +233,17 @@ def coverage_rows(rows: Rows, generator: PhenotypeBayes, setting: str, test: Pro
         rows["synthgen phenotypes", setting, f"coverage of 90% intervals, {name}"].append(
             (float(np.mean(held_)), len(held_))
         )
+
+
+def mst_rows(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, python: str) -> None:
+    """MST on the ten diseases, the first seed."""
+    train, test = (profiles_of(c, dictionary, read_ontology()) for c in halves(cohort, 0))
+    generator = PhenotypeBayes(dictionary, {})
+    generator.pretrain(0, cache, lambda *_: None)
+    sizes = {d: len(r) for d, r in train.rows.items()}
+    for epsilon in EPSILONS:
+        found = mst(python, train, generator, ten(cohort), epsilon, default_delta(dictionary.declared_patients))
+        prevalence_rows(rows, "smartnoise MST", f"epsilon {epsilon:g}", test, found.__getitem__, ten(cohort), sizes)
 
 
 def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, seed: int, sdv: bool) -> None:
@@ -253,6 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="one seed, without SDV")
+    parser.add_argument("--mst", help="the Python of an environment with smartnoise-synth")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     if not ZIP.is_file():
@@ -265,6 +322,8 @@ def main() -> None:
     seeds = list(range(1 if arguments.quick else arguments.seeds))
     with tempfile.TemporaryDirectory() as folder:
         facts = list(strength(dictionary, cohort, Path(folder)))
+        if arguments.mst:
+            mst_rows(rows, cohort, dictionary, Path(folder), arguments.mst)
         for seed in seeds:
             one_seed(rows, cohort, dictionary, Path(folder), seed, sdv=not arguments.quick)
             results = facts + summary(rows, seeds[: seed + 1])

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse.linalg import svds
 
 from synthgen.ontology import FREQUENCY_CLASSES, Annotation, Ontology
 
@@ -125,6 +126,15 @@ class Catalogue:
         seen = np.asarray(weight @ self.frequency[nearest]).ravel()
         mean: Floats = (seen + 0.2 * self.background) / (weight.sum() + 0.2)
         return mean
+
+
+def directions(frequency: sparse.csr_array, count: int) -> Floats:
+    """[terms, count] in which directions diseases differ, each as long as they differ along it (principal components)."""
+    count = min(count, min(frequency.shape) - 1)
+    start = np.ones(min(frequency.shape))
+    _, size, axes = svds(frequency.astype(np.float64), k=count, v0=start)
+    loadings: Floats = axes.T * size / np.sqrt(frequency.shape[0])
+    return loadings
 
 
 def close(direct: sparse.csr_array, closure: sparse.csr_array) -> sparse.csr_array:

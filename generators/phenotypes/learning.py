@@ -31,9 +31,9 @@ USUAL = Frailty(1.2, 1.2)
 _UNKNOWN = 1e6
 _SIZE_WEIGHT = 2.5
 _STANDING = 12
-_FACTOR_SPREADS = (0.35, 0.5)
-"""How much diseases of one level differ together, as shares of the expected frequencies: in all their terms, in those of one
-organ system. An assumption."""
+_FACTOR_SPREADS = (0.35, 0.5, 0.6)
+"""How much diseases of one level differ together: in all their terms and in those of one organ system, as shares of the expected
+frequencies; along the directions in which public diseases differ, as a share of that. An assumption."""
 _TILTS = (-3.0, 3.0)
 _DRAWN = 200
 """Simulated patients of each disease behind a clip norm or its correction."""
@@ -184,7 +184,8 @@ def learn_terms(public: Public, now: Beliefs, status: str, answer: Answer) -> Be
 
 def _together(public: Public, now: Beliefs, mass: Floats, counts: Floats, noise: Floats) -> Floats:
     """[pairs, cells] prior masses moved by what the terms of a disease say together: a disease is described more closely than
-    most, or touches one organ system more. A linear-Gaussian model with one factor for each, its posterior mean."""
+    most, touches one organ system more, or resembles others that are known. A linear-Gaussian model with one factor for each, its
+    posterior mean."""
     before = Posterior(mass)
     m, v = before.mean, _variance(before)
     moved = m.copy()
@@ -193,9 +194,11 @@ def _together(public: Public, now: Beliefs, mass: Floats, counts: Floats, noise:
         mine = disease == i
         system = public.system[public.of(i)]
         systems = (system[:, None] == np.unique(system)) * m[mine][:, None]
-        loadings = np.concatenate([_FACTOR_SPREADS[0] * m[mine][:, None], _FACTOR_SPREADS[1] * systems], axis=1)
+        known = _FACTOR_SPREADS[2] * public.directions[public.of(i)]
+        loadings = np.concatenate([_FACTOR_SPREADS[0] * m[mine][:, None], _FACTOR_SPREADS[1] * systems, known], axis=1)
         n = now.sizes[i]
-        spread = v[mine] + (noise[mine] / n) ** 2 + m[mine] * (1 - m[mine]) / n
+        left = np.maximum(v[mine] - (loadings**2).sum(axis=1), 0.3 * v[mine])
+        spread = left + (noise[mine] / n) ** 2 + m[mine] * (1 - m[mine]) / n
         weighted = loadings / spread[:, None]
         precision = np.eye(loadings.shape[1]) + loadings.T @ weighted
         factors = np.linalg.solve(precision, weighted.T @ (counts[mine] / n - m[mine]))

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from generators.phenotypes import facts
 from generators.phenotypes.calibration import assumed, calibrate
-from generators.phenotypes.catalogue import Catalogue, build
+from generators.phenotypes.catalogue import Catalogue, build, directions
 from generators.phenotypes.evidence import Evidence, gather
 from generators.phenotypes.posterior import Levels
 from generators.phenotypes.settings import Settings
@@ -31,6 +31,9 @@ from synthgen.ontology import Annotation, Ontology, diseases_of_genes, read_anno
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+FACTORS = 40
+"""Directions in which diseases differ that are kept."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Public:
     level: [diseases, width] level of evidence, -1 beyond.
     ancestry: [pairs, 2] positions (term, it or an ancestor of it) within the vocabulary.
     system: [vocabulary] organ system.
+    directions: [vocabulary, factors] in which public diseases differ, each as long as they do.
     observed, excluded: [levels, hypotheses] what is believed of each level.
     fact_level: [diseases, facts]; fact: [fact levels, hypotheses].
     strength: [diseases, 4] annotation rows, and rows that count patients: before and after those were left out that cite the
@@ -56,6 +60,7 @@ class Public:
     level: Ints
     ancestry: Ints
     system: Ints
+    directions: Floats
     observed: Floats
     excluded: Floats
     fact_level: Ints
@@ -145,6 +150,7 @@ def _assemble(
     return Public(
         diseases, vocabulary, catalogue.ontology.version, terms, level,
         np.stack([inside.row, inside.col], axis=1).astype(np.int64), _systems(vocabulary, catalogue.ontology),
+        directions(catalogue.frequency, FACTORS)[union],
         believed[0].weights, believed[1].weights, facts_[0], facts_[1].weights, strength,
     )  # fmt: skip
 
