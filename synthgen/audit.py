@@ -94,12 +94,13 @@ def _membership(
     if depth != "quick":
         scores["classifier"] = classifier_scores(train, holdout, synthetic, rng)
     results = [membership(n, *s, rng, attacks=len(scores), error=ERROR / 4) for n, s in scores.items()]
-    findings = [finding for result in results for finding in _told_apart(result)]
+    findings = [finding for result in results for finding in told_apart(result)]
     worst = subgroups(evidence, *scores["distance"], ERROR / 4)
     return [*findings, *worst, _resolution(results[0], claim_epsilon)]
 
 
-def _told_apart(result: Membership) -> list[Finding]:
+def told_apart(result: Membership, check: str = "membership") -> list[Finding]:
+    """What a membership attack found, as findings of this check."""
     area, name = result.auc, result.attack
     verdict = membership_verdict(result)
     outcome = {
@@ -114,7 +115,7 @@ def _told_apart(result: Membership) -> list[Finding]:
         f"The {name} attack names the training patient of a pair (one trained on, one not) {_percent(area.value)} of the time "
         f"(95% interval {_percent(area.low)} to {_percent(area.high)}; guessing is 50%). {outcome.get(verdict, '')}"
     )
-    findings = [_rate_finding("membership", f"auc_{_slug(name)}", area, verdict, text, bound=0.5 + TOLERATED)]
+    findings = [_rate_finding(check, f"auc_{_slug(name)}", area, verdict, text, bound=0.5 + TOLERATED)]
     for fpr, rate in ((0.01, result.tpr_at_1), (0.10, result.tpr_at_10)):
         resolved = result.smallest_fpr <= fpr
         reading = (
@@ -125,7 +126,7 @@ def _told_apart(result: Membership) -> list[Finding]:
         )
         text = f"{reading} (95% interval {_percent(rate.low)} to {_percent(rate.high)} at this cut-off)."
         metric = f"tpr_at_{fpr * 100:.0f}_percent_fpr_{_slug(name)}"
-        findings.append(_rate_finding("membership", metric, rate, "information", text, floor=fpr))
+        findings.append(_rate_finding(check, metric, rate, "information", text, floor=fpr))
     return findings
 
 
@@ -245,4 +246,4 @@ def _percent(share: float) -> str:
 
 
 def _slug(name: str) -> str:
-    return name.replace(" ", "_")
+    return name.lower().replace(" ", "_")

@@ -203,7 +203,7 @@ def audit(work: Work) -> None:
     from synthgen.run_audit import audit_run
 
     findings, flags = attack(work.evidence, work.run.plan.epsilon, work.job.audit, work.progress)
-    findings += audit_run(work.run, work.halves()[0], work.job.audit, work.progress)
+    findings += audit_run(work.run, *work.halves(), work.job.audit, work.progress)
     work.add_findings(("audit",), findings)
     work.run.write_lines("flags-audit.jsonl", flags)
 

@@ -27,6 +27,7 @@ from synthgen.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from privacy.attacks.canaries import CanaryAudit
+    from synthgen.audit import Depth
     from synthgen.cohort import Cohort
     from synthgen.generator import Generator
     from synthgen.planning import Plan
@@ -39,20 +40,26 @@ SAME = 1e-4
 """Relative difference that rounding in another order of sums may make."""
 
 
-def audit_run(run: Run, train: Cohort, depth: str = "quick", progress: Progress = lambda *_: None) -> list[Finding]:
-    """All four tests of a run with privacy; nothing for one without, which claims nothing."""
-    plan = run.plan
-    if plan.budget is None:
-        return []
-    findings = [*canaries(plan, depth, progress), delta(plan)]
-    for done, name in enumerate(run.job.generators):
-        progress(f"replay of {name}", done, len(run.job.generators))
-        findings += replay(run, name, train, progress)
-    return findings + individual(run)
+def audit_run(
+    run: Run, train: Cohort, holdout: Cohort, depth: Depth = "quick", progress: Progress = lambda *_: None
+) -> list[Finding]:
+    """The four tests of a run with privacy (one without claims nothing), individual losses, and from depth `standard` what
+    training again shows (`white_box`)."""
+    from synthgen.randomness import generator
+    from synthgen.white_box import audit_by_training
+
+    findings: list[Finding] = []
+    if run.plan.budget is not None:
+        findings += [*canaries(run.plan, depth, progress), delta(run.plan)]
+        for done, name in enumerate(run.job.generators):
+            progress(f"replay of {name}", done, len(run.job.generators))
+            findings += replay(run, name, train, progress)
+        findings += individual(run)
+    return findings + audit_by_training(run, train, holdout, depth, generator(run.job.seed, "audit"), progress)
 
 
 # Canaries -----------------------------------------------------------------------------------------------------------------
-def canaries(plan: Plan, depth: str = "quick", progress: Progress = lambda *_: None) -> list[Finding]:
+def canaries(plan: Plan, depth: Depth = "quick", progress: Progress = lambda *_: None) -> list[Finding]:
     """The plan's charges on canaries, and what they prove of epsilon."""
     from privacy.attacks.canaries import audit_canaries
 

@@ -1,0 +1,245 @@
+"""Audits of a run that train again: what does whoever holds the model learn, and what did one patient change?
+
+Rehearsals (`Session.rehearse`) have the plan's charges, sizes and noise, on other patients; what they learn is compared and
+forgotten. They need the generator to say how likely it finds a patient (`log_likelihood`); without that they are left out.
+joblib carries them over cores, or over whatever backend its `parallel_config` names (Ray, with its plug-in).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synthgen.findings import Finding, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from privacy.attacks.one_run import OneRun
+    from synthgen.audit import Depth
+    from synthgen.cohort import Cohort
+    from synthgen.dictionary import Dictionary
+    from synthgen.workspace import Run
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+REFERENCES = {"quick": 0, "standard": 6, "deep": 16}
+"""Reference models of the white-box attacks."""
+CANARIES = {"quick": 0, "standard": 100, "deep": 300}
+"""Made-up patients of the one-run audit, half of whom are trained on."""
+LEFT_OUT = {"quick": 0, "standard": 0, "deep": 3}
+"""The most exposed patients, who are left out one at a time."""
+REPEATS = 16
+"""Trainings with, and as many without, each patient that is left out."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One generator of a run, fitted again on other patients. Can be sent to another process: it holds paths and cohorts."""
+
+    folder: Path
+    name: str
+    pool: Cohort
+    """Everybody who may be trained on."""
+
+    def likelihoods(self, trained_on: NDArray[np.bool_], seed: int) -> Floats:
+        """[pool] log-likelihood of everybody in the pool under a model of some of them."""
+        from privacy.session import Session
+
+        model, session_of = self._opened()
+        everybody = Session(model.encode(self.pool), *session_of)
+        with torch.random.fork_rng(devices=[]):
+            model.fit(everybody.rehearse(without=np.flatnonzero(~trained_on).tolist()), seed, lambda *_: None)
+        return np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
+
+    def of_the_run(self) -> Floats:
+        """[pool] the same under the run's own model."""
+        model, _ = self._opened()
+        model.load(self.folder / "models" / self.name)
+        return np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
+
+    def _opened(self) -> tuple[Any, tuple[Any, int]]:
+        """The pretrained generator, and what its session needs besides records."""
+        from synthgen.plugins import generator_class
+        from synthgen.randomness import child_seed
+        from synthgen.workspace import Run
+
+        run = Run(self.folder)
+        model = generator_class(self.name)(run.dictionary, run.job.generators[self.name])
+        model.pretrain(child_seed(run.job.seed, "train"), run.workspace.cache, lambda *_: None)
+        return model, (run.plan.charges_of(model.modality), run.plan.declared_training)
+
+
+def audit_by_training(
+    run: Run,
+    train: Cohort,
+    holdout: Cohort,
+    depth: Depth,
+    rng: np.random.Generator,
+    progress: Progress = lambda *_: None,
+) -> list[Finding]:
+    """White-box membership and the one-run audit from depth `standard`, leave-one-out at `deep`; nothing at `quick`."""
+    from synthgen.plugins import generator_class
+
+    findings: list[Finding] = []
+    for name in run.job.generators:
+        if not REFERENCES[depth] or not hasattr(generator_class(name), "log_likelihood"):
+            continue
+        progress(f"reference models of {name}", 0, 3)
+        findings += white_box(run, name, train, holdout, REFERENCES[depth], rng)
+        progress(f"canary patients of {name}", 1, 3)
+        findings.append(canary_patients(run, name, train, CANARIES[depth], rng))
+        progress(f"leaving out patients of {name}", 2, 3)
+        if LEFT_OUT[depth] and run.plan.budget is not None:
+            findings += left_out(run, name, train, LEFT_OUT[depth], rng)
+    return findings
+
+
+# Reference models ---------------------------------------------------------------------------------------------------------
+def white_box(
+    run: Run, name: str, train: Cohort, holdout: Cohort, references: int, rng: np.random.Generator
+) -> list[Finding]:
+    """Membership attacks with the model in hand: its log-likelihood alone, LiRA and RMIA."""
+    from privacy.attacks.likelihood import lira_scores, rmia_scores
+    from privacy.attacks.membership import membership
+    from synthgen.audit import ERROR, told_apart
+    from synthgen.cohort import concatenate
+
+    pool = concatenate([train, holdout])
+    rehearsal = Rehearsal(run.folder, name, pool)
+    member = np.arange(len(pool)) < len(train)
+    included = _balanced(references, len(pool), rng)
+    target = rehearsal.of_the_run()
+    under = _fits(rehearsal, included, rng)
+    scores = {
+        "likelihood": target,
+        "LiRA": lira_scores(target, under, included),
+        "RMIA": rmia_scores(target, under, included, ~member),
+    }
+    found = []
+    for attack, values in scores.items():
+        result = membership(attack, values[member], values[~member], rng, len(scores), ERROR)
+        found += told_apart(result, f"white_box_{name}")
+    return found
+
+
+def canary_patients(run: Run, name: str, train: Cohort, canaries: int, rng: np.random.Generator) -> Finding:
+    """The one-run audit (Steinke et al. 2023): made-up patients join a rehearsal of the training, each by a coin of its own."""
+    result = one_run_of(Rehearsal(run.folder, name, with_canaries(run, train, canaries)), canaries, run, rng)
+    claim = run.plan.epsilon
+    verdict: Verdict = "fail" if claim is not None and result.epsilon_low > claim else "information"
+    outcome = (
+        "That is above the claim: suspect too little noise or a missing clip."
+        if verdict == "fail"
+        else "So few canaries prove little: that the bound is low says next to nothing."
+    )
+    text = (
+        f"Of {canaries} made-up patients, half took part in a rehearsal of {name}'s training; from the model {result.right} of "
+        f"{result.guesses} guesses who did were right. With 95% confidence that proves epsilon to be at least "
+        f"{result.epsilon_low:.2f}; all guesses right would have proved {result.ceiling:.2f}. {outcome}"
+    )
+    return Finding(
+        "one_run", "epsilon_lower_bound", result.epsilon_low, verdict, text, "audit", n=canaries, ceiling=result.ceiling,
+        bound=claim, better="lower", column=name,
+    )  # fmt: skip
+
+
+def with_canaries(run: Run, train: Cohort, canaries: int) -> Cohort:
+    """The training patients and, after them, made-up ones: drawn from public knowledge, with every number at their visits pushed
+    towards an end of its range, so that the model would have little reason to expect them."""
+    from dataclasses import replace
+
+    from synthgen.cohort import concatenate
+    from synthgen.randomness import generator
+    from synthgen.simulation import simulate
+
+    rng = generator(run.job.seed, "canary patients", canaries)
+    made = simulate(run.dictionary, canaries, rng)
+    tables = {name: table for name, table in made.tables.items() if name in train.tables}
+    if made.visits is not None and train.visits is not None:
+        tables["visits"] = _pushed(made.visits, run.dictionary, made.ids, rng)
+    return concatenate([train, replace(made, origin="real", **tables)])
+
+
+def _pushed(visits: pd.DataFrame, dictionary: Dictionary, ids: pd.Index[Any], rng: np.random.Generator) -> pd.DataFrame:
+    """Every number half way to the end of its range that a coin of the patient's chose."""
+    import pandas as pd
+
+    from synthgen.values import from_scale, scale_bounds, to_scale
+
+    where = ids.get_indexer(pd.Index(visits["patient_id"]))
+    pushed = visits.copy()
+    for name, column in dictionary.measurements.items():
+        if column.type == "continuous":
+            ends = np.array(scale_bounds(column))[rng.integers(2, size=len(ids))][where]
+            values = to_scale(column, visits[name].to_numpy(dtype=np.float64))
+            pushed[name] = from_scale(column, (values + ends) / 2)
+    return pushed
+
+
+def one_run_of(rehearsal: Rehearsal, canaries: int, run: Run, rng: np.random.Generator) -> OneRun:
+    """An `OneRun` of the last `canaries` patients of the pool. Score: log-likelihood after training less that of a training
+    without any canary, which removes how likely a patient is anyway."""
+    from privacy.attacks.one_run import one_run
+
+    patients = len(rehearsal.pool)
+    coins = rng.random(canaries) < 0.5
+    everybody = np.ones(patients, dtype=bool)
+    everybody[-canaries:] = coins
+    nobody = np.arange(patients) < patients - canaries
+    with_, without = _fits(rehearsal, np.stack([everybody, nobody]), rng)
+    delta = run.plan.budget.delta if run.plan.budget is not None else 0.0
+    return one_run((with_ - without)[-canaries:], coins, delta)
+
+
+def left_out(run: Run, name: str, train: Cohort, patients: int, rng: np.random.Generator) -> list[Finding]:
+    """The most exposed by their individual losses, each left out of as many trainings as they are part of."""
+    from privacy.attacks.leave_one_out import leave_one_out
+
+    losses = np.array(run.read_json("individual.json")["epsilon"])
+    rehearsal = Rehearsal(run.folder, name, train)
+    exposed = np.argsort(-losses)[:patients]
+    whole = np.ones((REPEATS, len(train)), dtype=bool)
+    with_ = _fits(rehearsal, whole, rng)
+    results = []
+    for patient in exposed:
+        fewer = whole.copy()
+        fewer[:, patient] = False
+        results.append(
+            leave_one_out(with_[:, patient], _fits(rehearsal, fewer, rng)[:, patient], rng, 1 - 0.05 / patients)
+        )
+    worst = max(results, key=lambda r: r.mu.value)
+    text = (
+        f"The {patients} most exposed patients were left out of {REPEATS} trainings of {name} each and compared with {REPEATS} "
+        f"trainings with them. The most that the model's opinion of one of them moved is {worst.mu.value:.2f} standard "
+        f"deviations of the training's own noise ({worst.mu.low:.2f} to {worst.mu.high:.2f}, corrected for {patients} patients)."
+    )
+    return [
+        Finding(
+            "leave_one_out", "largest_mu", worst.mu.value, "information", text, "audit", worst.mu.low, worst.mu.high, worst.mu.n,
+            better="lower", column=name,
+        )
+    ]  # fmt: skip
+
+
+def _balanced(models: int, patients: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """[models, patients] whom each model is trained on: everybody is in half of the models."""
+    order = np.argsort(rng.random((models, patients)), axis=0)
+    return np.asarray(order < models // 2)
+
+
+def _fits(rehearsal: Rehearsal, included: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
+    """[models, pool]"""
+    from joblib import Parallel, delayed
+
+    seeds: Sequence[int] = rng.integers(2**31, size=len(included)).tolist()
+    fit = delayed(rehearsal.likelihoods)
+    return np.stack(Parallel(n_jobs=-1)(fit(row, seed) for row, seed in zip(included, seeds, strict=True)))
