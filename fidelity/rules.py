@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from fidelity.expressions import holds, names_in
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
+from synthgen.rules import broken, holds
 from synthgen.values import table
 
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
-    from synthgen.dictionary import Column, Dictionary, Rule
+    from synthgen.dictionary import Dictionary, Rule
 
 TOLERATED = 0.05
 """A rule that more real rows than this break says little; the report says so."""
@@ -34,7 +34,9 @@ class Rules:
     def run(self, evidence: Evidence) -> Sequence[Finding]:
         found = [_conformance(evidence)]
         for rule in evidence.dictionary.rules:
-            synthetic, real = (broken(rule, c, evidence.dictionary) for c in (evidence.synthetic, evidence.train))
+            synthetic, real = (
+                broken(rule, c.tables, evidence.dictionary) for c in (evidence.synthetic, evidence.train)
+            )
             if synthetic is not None and real is not None:
                 found.append(_finding(rule, synthetic, real))
         return found
@@ -50,30 +52,6 @@ class Rules:
         return [
             flag for rule in evidence.dictionary.rules for flag in _flags(rule, evidence.synthetic, evidence.dictionary)
         ]
-
-
-def broken(rule: Rule, cohort: Cohort, dictionary: Dictionary) -> pd.DataFrame | None:
-    """The rows at which a rule can be told: `patient_id`, `day` (where the table has one) and whether it is broken.
-
-    None where the cohort lacks the rule's table. Raises ConfigError for an expression that is not of the language.
-    """
-    if rule.table not in cohort.tables:
-        return None
-    frame, columns = joined(cohort, dictionary, rule.table)
-    truth = holds(rule, frame, columns)
-    keys = [k for k in ("patient_id", "day") if k in frame]
-    return frame[keys].assign(broken=truth == 0)[~np.isnan(truth)]
-
-
-def joined(cohort: Cohort, dictionary: Dictionary, table: str) -> tuple[pd.DataFrame, dict[str, Column]]:
-    """A table in order of patient and day, with each patient's own row of `patients` beside it."""
-    frame, columns = cohort.tables[table], dict(dictionary.tables[table].columns)
-    if table == "patients":
-        return frame, columns
-    if "day" in frame:
-        frame = frame.sort_values(["patient_id", "day"], kind="stable", ignore_index=True)
-    statics = {n: c for n, c in dictionary.tables["patients"].columns.items() if n not in columns}
-    return frame.merge(cohort.patients[["patient_id", *statics]], on="patient_id", how="left"), columns | statics
 
 
 def _conformance(evidence: Evidence) -> Finding:
@@ -143,17 +121,16 @@ def _interval(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 def _flags(rule: Rule, synthetic: Cohort, dictionary: Dictionary) -> Iterable[Flag]:
-    rows = broken(rule, synthetic, dictionary)
+    rows = broken(rule, synthetic.tables, dictionary)
     if rows is None or not rows["broken"].any():
         return
-    frame, _ = joined(synthetic, dictionary, rule.table)
-    shown = sorted(names_in(rule.expression) & set(frame))
+    shown = [str(c) for c in rows if c not in ("patient_id", "day", "broken")]
     severity: Severity = (
         "severe" if rule.severity in ("hard", "severe") else "moderate" if rule.severity == "moderate" else "mild"
     )
     for patient, mine in rows[rows["broken"]].groupby("patient_id", sort=False):
-        first = frame.loc[mine.index[0]]
-        when = f" at day {int(first['day'])}" if "day" in frame else ""
+        first = mine.iloc[0]
+        when = f" at day {int(first['day'])}" if "day" in mine else ""
         values = {name: _plain(first[name]) for name in shown}
         said = ", ".join(f"{name} {value}" for name, value in values.items())
         more = f", and at {len(mine) - 1} other visits" if len(mine) > 1 else ""

@@ -136,7 +136,7 @@ def test_a_ledger_put_back_to_before_the_charge_is_found_out(finished: sg.Run, t
         old.unlink()
     from privacy.ledger import Ledger
 
-    Ledger(f"sqlite:///{workspace.root / 'ledger.db'}", (workspace.root / "ledger.key").read_bytes())
+    Ledger(f"sqlite:///{workspace.root / 'ledger.db'}", bytes.fromhex((workspace.root / "ledger.key").read_text()))
     run = workspace.run()
     stages = {k: v for k, v in run.stages.items() if k != "report"}
     run.write_json("stages.json", stages)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fidelity.expressions import holds
 from synthgen.dictionary import Column, Rule
 from synthgen.errors import ConfigError
+from synthgen.rules import holds
 
 COLUMNS = {
     "albumin": Column(type="continuous", bounds=(0.5, 10), missing=True),

@@ -23,7 +23,9 @@ from synthgen.errors import ConfigError
 from synthgen.values import codes
 
 if TYPE_CHECKING:
-    from synthgen.dictionary import Column, Rule
+    from collections.abc import Mapping
+
+    from synthgen.dictionary import Column, Dictionary, Rule
 
 Floats = NDArray[np.float64]
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -33,8 +35,29 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
+_FUNCTIONS = {"previous", "abs", "min", "max"}
 _MOST = 2000
 """Characters of an expression."""
+
+
+def broken(rule: Rule, tables: Mapping[str, pd.DataFrame], dictionary: Dictionary) -> pd.DataFrame | None:
+    """The rows at which a rule can be told: `patient_id`, `day` (where the table has one), whether it is `broken`, and the
+    columns that it names. None where the rule's table is not among `tables`.
+
+    Raises:
+        ConfigError: naming the rule, for an expression that is not of this language or names an unknown column.
+    """
+    if rule.table not in tables:
+        return None
+    columns = dictionary.tables["patients"].columns | dictionary.tables[rule.table].columns
+    frame, named = tables[rule.table], names_in(rule)
+    if "day" in frame:
+        frame = frame.sort_values(["patient_id", "day"], kind="stable", ignore_index=True)
+    if own := [n for n in named if n in dictionary.tables["patients"].columns and n not in frame]:
+        frame = frame.merge(tables["patients"][["patient_id", *own]], on="patient_id", how="left")
+    truth = holds(rule, frame, columns)
+    shown = list(dict.fromkeys([k for k in ("patient_id", "day", *sorted(named)) if k in frame]))
+    return frame[shown].assign(broken=truth == 0)[~np.isnan(truth)]
 
 
 def holds(rule: Rule, frame: pd.DataFrame, columns: dict[str, Column]) -> Floats:
@@ -46,20 +69,23 @@ def holds(rule: Rule, frame: pd.DataFrame, columns: dict[str, Column]) -> Floats
     Raises:
         ConfigError: naming the rule, for an expression that is not of this language or names an unknown column.
     """
-    if len(rule.expression) > _MOST:
-        raise ConfigError(f"rules.{rule.name}: an expression has at most {_MOST} characters")
-    try:
-        tree = ast.parse(rule.expression, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ConfigError(f"rules.{rule.name}: the expression cannot be read") from None
+    tree = _read(rule)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.broadcast_to(_Evaluation(rule, frame, columns).truth(tree), len(frame)).astype(np.float64)
 
 
-def names_in(expression: str) -> set[str]:
-    """The columns that an expression names."""
-    found = {node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name)}
-    return found - {"previous", "abs", "min", "max"}
+def names_in(rule: Rule) -> set[str]:
+    """The columns that a rule names."""
+    return {node.id for node in ast.walk(_read(rule)) if isinstance(node, ast.Name)} - _FUNCTIONS
+
+
+def _read(rule: Rule) -> ast.expr:
+    if len(rule.expression) > _MOST:
+        raise ConfigError(f"rules.{rule.name}: an expression has at most {_MOST} characters")
+    try:
+        return ast.parse(rule.expression, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ConfigError(f"rules.{rule.name}: the expression cannot be read") from None
 
 
 class _Evaluation:
@@ -126,7 +152,7 @@ class _Evaluation:
             raise self._refused(f"{name} is no column with numbers or categories")
         if column.numeric:
             return self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        code = codes(column, self.frame[name]).astype(np.float64)
+        code = codes(column, self.frame[name].astype("category")).astype(np.float64)
         return np.where(code < 0, np.nan, code)
 
     def _names(self, node: ast.expr) -> Iterator[str]:
