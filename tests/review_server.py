@@ -35,12 +35,12 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self.address = f"http://localhost:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Returns once it answers."""
         command = [sys.executable, "-c", "from synthgen.cli import main; main()", "serve", "--port", str(self._port)]
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [*command, "--workspace", str(self._workspace)],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
@@ -56,9 +56,9 @@ class Server:
 
     def kill(self) -> None:
         """kill -9."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
 
 
 @contextmanager

@@ -34,25 +34,27 @@ def agreement(answers: Sequence[Sequence[str]], seed: int = 0) -> Agreement:
     )
     if not len(counts):
         return Agreement(0, None, None, None, None)
-    observed = float(_observed(counts).mean())
-    rng = np.random.default_rng(seed)
-    drawn = [_kappa(counts[rng.integers(0, len(counts), len(counts))]) for _ in range(DRAWS)]
-    known = [k for k in drawn if k is not None]
-    kappa = _kappa(counts)
-    if kappa is None or not known:
-        return Agreement(len(counts), observed, kappa, None, None)
+    n = len(counts)
+    observed, kappa = float(_observed(counts).mean()), float(_kappa(counts[None])[0])
+    drawn = _kappa(counts[np.random.default_rng(seed).integers(0, n, (DRAWS, n))])
+    known = drawn[np.isfinite(drawn)]
+    if not np.isfinite(kappa) or not len(known):
+        return Agreement(n, observed, None, None, None)
     low, high = np.quantile(known, [0.025, 0.975])
-    return Agreement(len(counts), observed, kappa, float(low), float(high))
+    return Agreement(n, observed, kappa, float(low), float(high))
 
 
 def _observed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[patients] share of agreeing pairs of answers."""
-    n = counts.sum(axis=1)
-    agreeing: NDArray[np.float64] = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+    """[..., patients, answers] counts -> [..., patients] share of agreeing pairs of answers."""
+    n = counts.sum(axis=-1)
+    agreeing: NDArray[np.float64] = (counts * (counts - 1)).sum(axis=-1) / (n * (n - 1))
     return agreeing
 
 
-def _kappa(counts: NDArray[np.float64]) -> float | None:
-    shares = counts.sum(axis=0) / counts.sum()
-    chance = float((shares**2).sum())
-    return None if chance > 1 - 1e-12 else float((_observed(counts).mean() - chance) / (1 - chance))
+def _kappa(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[draws, patients, answers] counts -> [draws] kappas; not a number where chance agreement is complete."""
+    totals = counts.sum(axis=1)
+    chance = ((totals / totals.sum(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    room = np.where(chance > 1 - 1e-12, np.nan, 1 - chance)
+    kappas: NDArray[np.float64] = (_observed(counts).mean(axis=1) - chance) / room
+    return kappas

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from privacy.ledger import Spent
     from synthgen.flags import Flag
     from synthgen.report.context import ReportContext
     from synthgen.review.records import Records
@@ -31,6 +32,7 @@ class House:
         self.database = Database(workspace)
         self._records: OrderedDict[str, Records] = OrderedDict()
         self._contexts: OrderedDict[str, tuple[object, ReportContext]] = OrderedDict()
+        self._spent: tuple[str, list[Spent]] = ("", [])
         self._lock = threading.Lock()
 
     def run(self, run_id: str) -> Run:
@@ -51,6 +53,15 @@ class House:
                     self._records.popitem(last=False)
             self._records.move_to_end(run_id)
             return self._records[run_id]
+
+    def spent(self) -> tuple[str, list[Spent]]:
+        """The ledger's root, and what each cohort's patients have given; reckoned again when the ledger changes."""
+        ledger = self.workspace.ledger()
+        root = ledger.root
+        with self._lock:
+            if self._spent[0] != root:
+                self._spent = (root, [ledger.spent(name) for name in ledger.datasets()])
+            return self._spent
 
     def context(self, run_id: str, rejected: Sequence[Flag]) -> ReportContext:
         """What an officer decides on about a run; kept until its files, the ledger or the reviews' verdicts change."""

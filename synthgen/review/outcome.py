@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from synthgen.flags import Flag
 from synthgen.review import reviews
 from synthgen.review.agreement import Agreement, agreement
-from synthgen.review.triage import REASONS, conflicts
+from synthgen.review.triage import REASONS, conflicts, conflicts_in
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -55,7 +55,7 @@ def outcome(connection: sa.Connection, review: Review) -> Outcome:
         settled=verdicts["accept"] + verdicts["reject"],
         accepted=verdicts["accept"],
         rejected=verdicts["reject"],
-        conflicts=len(conflicts(connection, review)),
+        conflicts=len(conflicts_in(items, answered)),
         looks=len(blind),
         people=len({k.person_id for k in answered}),
         seconds=times[len(times) // 2] if times else None,

@@ -63,7 +63,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"when": when, "duration": duration, "number": number, "up": up, "left": left}
+    from synthgen.review.terms import label
+
+    made.filters |= {"label": label, "when": when, "duration": duration, "number": number, "up": up, "left": left}
     return made
 
 

@@ -65,8 +65,13 @@ class Review:
     real_data: bool
 
 
-def open_review(write: Write, run: str, flags: Sequence[Flag], records: Records, wish: Wish, by: Person) -> int:
+def open_review(
+    write: Write, run: str, flags: Sequence[Flag], records: Records, wish: Wish, by: Person, rng: np.random.Generator
+) -> int:
     """Fixes the queue and returns the review's id.
+
+    Args:
+        rng: chooses who is shown at random and who is spoiled; from a fresh seed, or a reviewer could work it out.
 
     Raises:
         ConfigError: when there is nobody to look at, or a review of this run is open already.
@@ -75,7 +80,7 @@ def open_review(write: Write, run: str, flags: Sequence[Flag], records: Records,
         sa.select(REVIEWS.c.id).where(REVIEWS.c.run == run, REVIEWS.c.closed_at.is_(None))
     ).first():
         raise ConfigError("a review of this run is open already; close it first")
-    queue = _queue(flags, records, wish)
+    queue = _queue(flags, records, wish, rng)
     if not queue:
         raise ConfigError("nobody is flagged and none was asked for at random: there is nobody to look at")
     row = {"run": run, "opened_by": by.id, "opened_at": write.now, "looks": wish.looks, "real_data": wish.real_data}
@@ -117,8 +122,11 @@ def everything(connection: sa.Connection) -> list[Review]:
 
 
 def items(connection: sa.Connection, review_id: int) -> list[Any]:
-    """The queue's rows, in order."""
-    return list(connection.execute(sa.select(ITEMS).where(ITEMS.c.review_id == review_id).order_by(ITEMS.c.position)))
+    """The queue's rows in order, without their flags."""
+    columns = [column for column in ITEMS.c if column is not ITEMS.c.flags]
+    return list(
+        connection.execute(sa.select(*columns).where(ITEMS.c.review_id == review_id).order_by(ITEMS.c.position))
+    )
 
 
 def looks(connection: sa.Connection, review_id: int) -> list[Any]:
@@ -127,7 +135,9 @@ def looks(connection: sa.Connection, review_id: int) -> list[Any]:
     return list(connection.execute(query.where(ITEMS.c.review_id == review_id, LOOKS.c.undone_at.is_(None))))
 
 
-def _queue(flags: Sequence[Flag], records: Records, wish: Wish) -> list[tuple[str, list[Flag], bool]]:
+def _queue(
+    flags: Sequence[Flag], records: Records, wish: Wish, rng: np.random.Generator
+) -> list[tuple[str, list[Flag], bool]]:
     """(patient, its flags, whether it is a spoiled copy), the worst first, those without a flag spread evenly between them."""
     of_patient: dict[str, list[Flag]] = {}
     for flag in ranked(flags) if wish.real_data else for_release(flags):
@@ -135,7 +145,6 @@ def _queue(flags: Sequence[Flag], records: Records, wish: Wish) -> list[tuple[st
     flagged = [(patient, said, False) for patient, said in of_patient.items() if patient in set(records.ids)][
         : wish.most
     ]
-    rng = np.random.default_rng()
     named = {f.patient_id for f in flags}
     free = [str(p) for p in rng.permutation([p for p in records.ids if p not in named])]
     spoilable = [p for p in free[: 4 * wish.planted] if len(leaping(records[p], records.dictionary)) >= 2][

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -62,20 +63,18 @@ def take(write: Write, review: Review, person: Person) -> Any | None:
         return look(write.connection, own.id)
     if review.closed_at is not None:
         return None
-    of_item = _by_item(write.connection, review)
-    skipped: list[tuple[float, Any]] = []
-    for item in reviews.items(write.connection, review.id):
-        mine = next((k for k in of_item[item.id] if k.person_id == person.id), None)
-        if not _wants(item, of_item[item.id], person, write.now):
+    skipped = []
+    for item in _board(write.connection, review, person, write.now):
+        if not item.free:
             continue
-        if mine is None:
+        if item.look is None:
             return _begin(write, review, item.id, person)
-        skipped.append((mine.skipped_at or 0.0, mine))
+        skipped.append(item)
     if not skipped:
         return None
-    again = min(skipped, key=lambda s: s[0])[1]
-    _change(write, again.id, skipped_at=None, opened_at=write.now, leased_until=write.now + LEASE)
-    return look(write.connection, again.id)
+    again = min(skipped, key=lambda item: item.skipped_at or 0.0)
+    _change(write, again.look, skipped_at=None, opened_at=write.now, leased_until=write.now + LEASE)
+    return look(write.connection, again.look)
 
 
 def look(connection: sa.Connection, look_id: str) -> Any | None:
@@ -182,7 +181,8 @@ def adjudicate(write: Write, review: Review, position: int, person: Person) -> A
         raise ConfigError("there is no conflict to settle about this patient")
     if not may_adjudicate(write.connection, item.id, person):
         raise ConfigError("whoever looked at a patient does not settle the conflict while another specialist can")
-    own = next((k for k in _by_item(write.connection, review, True)[item.id] if k.person_id == person.id), None)
+    query = sa.select(LOOKS.c.id).where(LOOKS.c.item_id == item.id, LOOKS.c.person_id == person.id)
+    own = write.connection.execute(query.where(LOOKS.c.adjudicates, LOOKS.c.undone_at.is_(None))).first()
     return look(write.connection, own.id) if own else _begin(write, review, item.id, person, adjudicates=True)
 
 
@@ -205,14 +205,22 @@ def may_adjudicate(connection: sa.Connection, item_id: int, person: Person) -> b
 
 def conflicts(connection: sa.Connection, review: Review) -> list[Any]:
     """Patients that have all their looks, which disagree. (What is said of planted ones is nobody's to settle.)"""
-    of_item = _by_item(connection, review)
+    return conflicts_in(reviews.items(connection, review.id), reviews.looks(connection, review.id))
+
+
+def conflicts_in(items: Sequence[Any], looks: Sequence[Any]) -> list[Any]:
+    """Those of the items whose blind looks are all in, and disagree."""
+    answers: dict[int, list[str]] = defaultdict(list)
+    for k in looks:
+        if k.answer and not k.adjudicates:
+            answers[k.item_id].append(k.answer)
     return [
         item
-        for item in reviews.items(connection, review.id)
+        for item in items
         if item.verdict is None
         and not item.planted
-        and len(said := [k.answer for k in of_item[item.id] if k.answer]) >= item.wanted
-        and len(set(said)) > 1
+        and len(answers[item.id]) >= item.wanted
+        and len(set(answers[item.id])) > 1
     ]
 
 
@@ -226,19 +234,38 @@ def answers_about(connection: sa.Connection, item_id: int) -> list[Any]:
 
 def standing(connection: sa.Connection, review: Review, person: Person, now: float) -> Standing:
     """How many the person has done, and how many looks are left that they could do."""
-    of_item = _by_item(connection, review)
-    mine = [k for looks in of_item.values() for k in looks if k.person_id == person.id and k.answer]
-    left = sum(_wants(item, of_item[item.id], person, now) for item in reviews.items(connection, review.id))
-    times = sorted(k.seconds for k in mine if k.seconds is not None)
-    return Standing(len(mine), left, times[len(times) // 2] if times else None)
+    board = _board(connection, review, person, now)
+    done, left = sum(item.answer is not None for item in board), sum(item.free for item in board)
+    query = sa.select(LOOKS.c.seconds).join(ITEMS, ITEMS.c.id == LOOKS.c.item_id).order_by(LOOKS.c.seconds)
+    mine = (ITEMS.c.review_id == review.id, LOOKS.c.person_id == person.id, LOOKS.c.undone_at.is_(None))
+    times = connection.execute(query.where(*mine, LOOKS.c.seconds.is_not(None))).scalars().all()
+    return Standing(done, left, times[len(times) // 2] if times else None)
 
 
-def _wants(item: Any, looks: list[Any], person: Person, now: float) -> bool:
-    """Whether a patient wants a look of this person: blind looks, and leases of others, are fewer than wanted."""
-    if any(k.person_id == person.id and k.answer for k in looks):
-        return False
-    taken = sum(k.answer is not None or (k.person_id != person.id and k.leased_until > now) for k in looks)
-    return bool(taken < item.wanted)
+def _board(connection: sa.Connection, review: Review, person: Person, now: float) -> Sequence[Any]:
+    """The queue as one person meets it: (id, look, answer, skipped_at, free); `look` is the person's own.
+
+    A patient is free for a person who has not answered, while blind answers and leases of others are fewer than wanted.
+    """
+    mine, answered = LOOKS.c.person_id == person.id, LOOKS.c.answer.is_not(None)
+    taken = sa.func.sum(sa.case((answered | (~mine & (LOOKS.c.leased_until > now)), 1), else_=0))
+    own = sa.func.max(sa.case((mine, LOOKS.c.answer)))
+    free = (sa.func.coalesce(taken, 0) < ITEMS.c.wanted) & own.is_(None)
+    counts = (LOOKS.c.item_id == ITEMS.c.id) & LOOKS.c.undone_at.is_(None) & ~LOOKS.c.adjudicates
+    query = (
+        sa.select(
+            ITEMS.c.id,
+            sa.func.max(sa.case((mine, LOOKS.c.id))).label("look"),
+            own.label("answer"),
+            sa.func.max(sa.case((mine, LOOKS.c.skipped_at))).label("skipped_at"),
+            free.label("free"),
+        )
+        .join(LOOKS, counts, isouter=True)
+        .where(ITEMS.c.review_id == review.id)
+        .group_by(ITEMS.c.id, ITEMS.c.wanted, ITEMS.c.position)
+        .order_by(ITEMS.c.position)
+    )
+    return connection.execute(query).all()
 
 
 def settle(write: Write, item_id: int) -> None:
@@ -283,14 +310,6 @@ def _open_look(connection: sa.Connection, review: Review, person: Person) -> Any
         .order_by(LOOKS.c.opened_at.desc())
     )
     return connection.execute(query).first()
-
-
-def _by_item(connection: sa.Connection, review: Review, adjudicating: bool = False) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = defaultdict(list)
-    for row in reviews.looks(connection, review.id):
-        if row.adjudicates is adjudicating:
-            found[row.item_id].append(row)
-    return found
 
 
 def _change(write: Write, look_id: str, **values: Any) -> None:

@@ -110,11 +110,10 @@ def api_withdraw(request: Request, me: Me, number: Number, body: Verdict) -> Jso
 @route("GET", "/api/privacy", OFFICER)
 def api_privacy(request: Request) -> Json:
     """What each cohort's patients have given, and the ledger's root."""
-    ledger = house(request).workspace.ledger()
-    rows = [ledger.spent(name) for name in ledger.datasets()]
+    root, rows = house(request).spent()
     spent = [{"cohort": s.dataset, "epsilon": s.micro_epsilon / 1e6, "delta": s.delta, "runs": s.runs} for s in rows]
     caps = [{"cap": s.cap.epsilon if s.cap else None} for s in rows]
-    return {"cohorts": [a | b for a, b in zip(spent, caps, strict=True)], "root": ledger.root}
+    return {"cohorts": [a | b for a, b in zip(spent, caps, strict=True)], "root": root}
 
 
 @route("POST", "/api/privacy/{dataset}/cap", OFFICER)

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from fastapi import Request
 
 from synthgen.errors import ConfigError
@@ -123,7 +124,7 @@ def api_open_review(request: Request, me: Me, body: NewReview) -> Json:
     wish = Wish(**body.model_dump(exclude={"run"}))
     records, flags = home.records(body.run), found.flags
     with home.database.write() as write:
-        return {"review": reviews.open_review(write, found.id, flags, records, wish, me)}
+        return {"review": reviews.open_review(write, found.id, flags, records, wish, me, np.random.default_rng())}
 
 
 @route("GET", "/api/reviews/{review_id}", READERS)

@@ -21,9 +21,8 @@ OFFICER: tuple[Role, ...] = ("officer",)
 
 @route("GET", "/privacy", OFFICER)
 def everything(request: Request) -> Response:
-    ledger = house(request).workspace.ledger()
-    spent = [ledger.spent(name) for name in ledger.datasets()]
-    return page(request, "privacy.html", spent=spent, root=ledger.root, found=None)
+    root, spent = house(request).spent()
+    return page(request, "privacy.html", spent=spent, root=root, found=None)
 
 
 @route("POST", "/privacy/verify", OFFICER)
@@ -33,18 +32,18 @@ def verify(request: Request, me: Me, root: Text = "") -> Response:
     found = ledger.verify(root.strip() or None)
     with home.database.write() as write:
         write.log("ledger verified", me.name, sound=found.ok, entries=found.entries)
-    spent = [ledger.spent(name) for name in ledger.datasets()] if found.ok else []
+    spent = home.spent()[1] if found.ok else []
     return page(request, "privacy.html", spent=spent, root=found.root, found=found)
 
 
 @route("GET", "/privacy/{dataset}", OFFICER)
 def one(request: Request, dataset: str) -> Response:
     home = house(request)
-    ledger = home.workspace.ledger()
-    if dataset not in ledger.datasets():
+    spent = next((s for s in home.spent()[1] if s.dataset == dataset), None)
+    if spent is None:
         raise ConfigError("the ledger knows no such cohort")
-    history = [(e.number, dict(e.content)) for e in ledger.history(dataset)]
-    known: dict[str, Any] = {"spent": ledger.spent(dataset), "history": history[::-1], "meaning": erasure.MEANING}
+    history = [(e.number, dict(e.content)) for e in home.workspace.ledger().history(dataset)]
+    known: dict[str, Any] = {"spent": spent, "history": history[::-1], "meaning": erasure.MEANING}
     return page(request, "cohort.html", **known)
 
 

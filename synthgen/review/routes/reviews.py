@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Form, Request
 from fastapi.responses import Response
 
@@ -24,7 +25,11 @@ def everything(request: Request, me: Me) -> Response:
     home = house(request)
     with home.database.read() as connection:
         found = reviews.everything(connection)
-        rows = [(r, outcome(connection, r), triage.standing(connection, r, me, time.time())) for r in found]
+        blind = me.role == "specialist"
+        rows = [
+            (r, None if blind else outcome(connection, r), triage.standing(connection, r, me, time.time()))
+            for r in found
+        ]
         names = people.names(connection)
     runs = [r.id for r in home.workspace.runs() if "flag" in r.stages] if me.role == "scientist" else []
     return page(request, "reviews.html", rows=rows, names=names, runs=runs[::-1])
@@ -45,7 +50,7 @@ def open_review(
     found = home.run(run)
     wish, records = Wish(looks, most, random, planted, real_data), home.records(run)
     with home.database.write() as write:
-        review = reviews.open_review(write, run, found.flags, records, wish, me)
+        review = reviews.open_review(write, run, found.flags, records, wish, me, np.random.default_rng())
     return see(f"/reviews/{review}")
 
 

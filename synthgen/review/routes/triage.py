@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from fastapi import Query, Request
 from fastapi.responses import Response
 
@@ -132,8 +133,6 @@ def _show(
 
 def record_of(home: House, run: str, look: Any) -> Record:
     """The patient; of a planted item its spoiled copy, the same for everybody."""
-    import numpy as np
-
     records = home.records(run)
     record = records[look.patient_id]
     return spoiled(record, records.dictionary, np.random.default_rng(look.item_id)) if look.planted else record
