@@ -103,6 +103,27 @@ def test_a_review_with_real_data_flags_marks_every_decision(app):
     assert all(f.reads_real_data and f.severity == "severe" for f in flags)
 
 
+def test_whoever_saw_real_data_flags_of_a_run_is_marked_in_its_later_reviews_too(app):
+    first = opened(app, real_data="true", looks=1, most=1)
+    everything(Asker(app, "ana"), first)
+    Asker(app, "sam").post(f"/reviews/{first}/close")
+    second = opened(app, looks=2, most=2)
+    everything(Asker(app, "ana"), second, "reject", "values")
+    everything(Asker(app, "bea"), second, "reject", "values")
+    _, _, looks = state(app, second)
+    assert sorted(k.saw_real_data for k in looks) == [False, False, True, True]
+    run = app.state.house.workspace.run().id
+    with app.state.house.database.read() as connection:
+        flags = outcomes.rejected(connection, run)
+    assert [f.reads_real_data for f in flags] == [True, True]
+    Asker(app, "sam").post(f"/reviews/{second}/close")
+    third = opened(app, looks=1, most=1)
+    everything(Asker(app, "cora"), third, "reject", "values")
+    with app.state.house.database.read() as connection:
+        flags = outcomes.rejected(connection, run)
+    assert (flags[0].patient_id, flags[0].reads_real_data) == ("SYN-000000", False)
+
+
 def test_two_reviewers_work_side_by_side_and_blind(app):
     review = opened(app)
     ana, bea, cora = (Asker(app, n) for n in ("ana", "bea", "cora"))

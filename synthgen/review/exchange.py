@@ -12,7 +12,7 @@ from synthgen.errors import ConfigError, DataError
 from synthgen.review import reviews
 from synthgen.review.people import names
 from synthgen.review.tables import LOOKS
-from synthgen.review.triage import LONGEST_NOTE, REASONS, settle
+from synthgen.review.triage import LONGEST_NOTE, REASONS, saw_real_data, settle
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -123,7 +123,12 @@ def _keep(
         write.connection.execute(LOOKS.update().where(LOOKS.c.id == open_look.id).values(**values))
     else:
         values |= {"id": secrets.token_hex(12), "item_id": item.id, "person_id": person.id, "opened_at": write.now}
-        values |= {"leased_until": 0.0, "opinion": False, "adjudicates": False, "saw_real_data": review.real_data}
+        values |= {
+            "leased_until": 0.0,
+            "opinion": False,
+            "adjudicates": False,
+            "saw_real_data": saw_real_data(write.connection, review, person),
+        }
         write.connection.execute(LOOKS.insert().values(**values))
     settle(write, item.id)
 

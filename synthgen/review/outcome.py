@@ -70,20 +70,23 @@ def outcome(connection: sa.Connection, review: Review) -> Outcome:
 def rejected(connection: sa.Connection, run: str) -> list[Flag]:
     """A severe flag for each patient that the reviews of a run rejected: a release leaves those patients out.
 
-    A rejection in a review that showed real-data evidence carries that mark, and so blocks the release instead: removing on
-    such evidence would void the guarantee.
+    A rejection by somebody who saw real-data evidence carries that mark, and so blocks the release instead: removing on such
+    evidence would void the guarantee.
     """
     flags: dict[tuple[str, bool], Flag] = {}
     for review in reviews.of_run(connection, run):
         reasons: dict[int, str] = {}
+        marked = {item.id for item in reviews.items(connection, review.id)} if review.real_data else set()
         for k in reviews.looks(connection, review.id):
             if k.answer == "reject" and k.reason:
                 reasons[k.item_id] = REASONS[k.reason]
+            if k.answer and k.saw_real_data:
+                marked.add(k.item_id)
         for item in reviews.items(connection, review.id):
             if item.verdict == "reject" and not item.planted:
                 text = f"Specialists rejected this patient: {reasons.get(item.id, 'no reason given')}."
-                flag = Flag(item.patient_id, "rejected", "severe", text, review.real_data)
-                flags.setdefault((item.patient_id, review.real_data), flag)
+                flag = Flag(item.patient_id, "rejected", "severe", text, item.id in marked)
+                flags.setdefault((item.patient_id, flag.reads_real_data), flag)
     return list(flags.values())
 
 
@@ -92,7 +95,7 @@ def unsettled(connection: sa.Connection, run: str) -> list[str]:
     said = []
     for review in reviews.of_run(connection, run):
         if review.closed_at is None:
-            said.append(f"review {review.id} of this run is still open: whoever opened it can close it")
+            said.append(f"review {review.id} of this run is still open: a scientist can close it")
         elif left := conflicts(connection, review):
             said.append(f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review")
     return said

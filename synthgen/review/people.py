@@ -87,8 +87,8 @@ def named(connection: sa.Connection, name: str) -> Person | None:
     return Person.of(row) if row else None
 
 
-def sign_in(database: Database, name: str, password: str, address: str) -> Person:
-    """The person whose name and password these are.
+def sign_in(database: Database, name: str, password: str, address: str, entry: str = "sign-in") -> Person:
+    """The person whose name and password these are; `entry` is what the log calls it.
 
     Raises:
         SignInRefused: with the same answer, after the same time, for a wrong name and for a wrong password.
@@ -104,10 +104,10 @@ def sign_in(database: Database, name: str, password: str, address: str) -> Perso
     right = passwords.matches(password, row.password if row else None)
     with database.write() as write:
         if not right or row is None or not row.active:
-            write.log("sign-in refused", name if row else "(nobody)", address=address)
+            write.log(f"{entry} refused", name if row else "(nobody)", address=address)
         else:
             write.connection.execute(FAILURES.delete().where(FAILURES.c.name == name))
-            write.log("sign-in", name, address=address)
+            write.log(entry, name, address=address)
     if not right or row is None or not row.active:
         raise SignInRefused
     return Person.of(row)
@@ -115,8 +115,7 @@ def sign_in(database: Database, name: str, password: str, address: str) -> Perso
 
 def confirm(database: Database, person: Person, password: str, address: str) -> None:
     """Re-authentication before something grave. Raises SignInRefused."""
-    if sign_in(database, person.name, password, address).id != person.id:
-        raise SignInRefused
+    sign_in(database, person.name, password, address, "password confirmed")
 
 
 def change_password(database: Database, person: Person, old: str, new: str, address: str) -> None:

@@ -76,7 +76,7 @@ def left(cap: float, spent: float) -> str:
 
 def when(seconds: float | None) -> str:
     """A moment, in UTC."""
-    return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%-d %b %Y, %H:%M}"
+    return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def duration(seconds: float) -> str:

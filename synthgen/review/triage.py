@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.review import reviews
-from synthgen.review.tables import ITEMS, LOOKS, PEOPLE
+from synthgen.review.tables import ITEMS, LOOKS, PEOPLE, REVIEWS
 
 if TYPE_CHECKING:
     from synthgen.review.database import Write
@@ -268,6 +268,19 @@ def _board(connection: sa.Connection, review: Review, person: Person, now: float
     return connection.execute(query).all()
 
 
+def saw_real_data(connection: sa.Connection, review: Review, person: Person) -> bool:
+    """Whether the person sees, or ever saw, flags of this run that read real patients: decisions inherit that (rule 8)."""
+    if review.real_data:
+        return True
+    query = (
+        sa.select(LOOKS.c.id)
+        .join(ITEMS, ITEMS.c.id == LOOKS.c.item_id)
+        .join(REVIEWS, REVIEWS.c.id == ITEMS.c.review_id)
+    )
+    earlier = query.where(REVIEWS.c.run == review.run, LOOKS.c.person_id == person.id, LOOKS.c.saw_real_data)
+    return connection.execute(earlier.limit(1)).first() is not None
+
+
 def settle(write: Write, item_id: int) -> None:
     """A verdict stands once all wanted looks agree, or a conflict was adjudicated."""
     item = write.connection.execute(sa.select(ITEMS).where(ITEMS.c.id == item_id)).one()
@@ -294,7 +307,7 @@ def _begin(write: Write, review: Review, item_id: int, person: Person, adjudicat
     row |= {
         "leased_until": write.now + LEASE,
         "adjudicates": adjudicates,
-        "saw_real_data": review.real_data,
+        "saw_real_data": saw_real_data(write.connection, review, person),
         "note": "",
     }
     write.connection.execute(LOOKS.insert().values(**row))
