@@ -18,7 +18,7 @@ demo: $(READY)  ## the real PBC cohort in; a private synthetic cohort and its re
 	$(BIN)/synthgen run configs/pbc.yaml --workspace workspace/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)  ## style, types, floors
 	$(BIN)/ruff check .
