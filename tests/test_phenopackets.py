@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny_hpo
+from conftest import ROOT
 from google.protobuf.json_format import Parse
 
 from synthgen.cohort import Cohort
-from synthgen.dictionary import MendelianDisease
+from synthgen.dictionary import MendelianDisease, read_dictionary
 from synthgen.errors import ConfigError, DataError
 from synthgen.formats import phenopackets as format_
-from synthgen.ontology import read_ontology
+from synthgen.ontology import read_annotations, read_ontology
+from synthgen.storage import read_cohort
 
 SEIZURE, NERVOUS, HEART = "HP:0001250", "HP:0000707", "HP:0001626"
 WHEN = datetime(2020, 1, 2, tzinfo=UTC)
@@ -193,3 +197,32 @@ def test_our_own_check_finds_each_fault(synthetic: Cohort):
     twice = [{"type": {"id": SEIZURE}}, {"type": {"id": SEIZURE}}]
     assert format_.faults(good | {"phenotypicFeatures": twice}, real) == ["a term stands twice"]
     assert format_.faults(good | {"interpretations": raw()["interpretations"]}, real) == ["it holds an exact variant"]
+
+
+def test_a_zip_is_a_cohort_s_data(tmp_path: Path):
+    dictionary = tiny_hpo.dictionary()
+    packets = [raw(id=f"P{i}", diseases=[{"term": {"id": d}}]) for i, d in enumerate(tiny_hpo.DISEASES)]
+    cohort = read_cohort(zipped(tmp_path, *packets), dictionary)
+    assert cohort.origin == "real"
+    assert [len(t) for t in cohort.tables.values()] == [3, 6, 3]
+    with pytest.raises(DataError, match=r"patients\.disease"):
+        read_cohort(zipped(tmp_path, raw() | {"diseases": [{"term": {"id": "OMIM:4"}}]}, *packets), dictionary)
+
+
+SHARED = Path(os.environ.get("SYNTHGEN_SHARED", ROOT.parent / "shared")) / "data" / "phenopackets" / "rare_diseases.zip"
+
+
+@pytest.mark.skipif(
+    not SHARED.is_file(), reason=f"{SHARED} is absent: fetch a release of phenopacket-store, set SYNTHGEN_SHARED"
+)
+def test_the_demo_s_dictionary_fits_the_published_store_and_bars_all_its_publications():
+    dictionary = read_dictionary(ROOT / "configs" / "phenopackets" / "cohort.yaml")
+    assert format_.references(SHARED) == set(dictionary.publications)
+    cohort = read_cohort(SHARED, dictionary)
+    assert len(cohort) == dictionary.declared_patients
+    assert cohort.variants is not None
+    assert set(cohort.variants["gene"].dropna()) == {m.gene for m in dictionary.knowledge.diseases.values()} - {None}
+    barred = set(dictionary.publications)
+    left = [a for a in read_annotations(without=dictionary.publications) if a.disease in dictionary.knowledge.diseases]
+    assert not [a for a in left if barred & set(a.reference.split(";"))]
+    assert 1000 < sum(a.aspect == "P" for a in left) < 2000

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import tiny_hpo as tiny
 import torch
 from conftest import ROOT
+from google.protobuf.json_format import Parse
 from scipy import sparse, stats
 
 from fidelity import phenotypes as fidelity
@@ -29,6 +32,7 @@ from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.findings import Evidence
+from synthgen.formats.phenopackets import faults, packets
 from synthgen.ontology import read_ontology
 
 QUIET = dict.fromkeys(("phenotypes/facts", "phenotypes/breadth", "phenotypes/observed", "phenotypes/excluded"), 1e-3)
@@ -159,12 +163,12 @@ def test_pyro_s_nuts_finds_the_posterior_that_quadrature_finds():
     )
     share = np.exp(evidence - evidence.max())
     expected = (share / share.sum()) @ np.array(joint)
-    sampler = MCMC(NUTS(model), num_samples=600, warmup_steps=200, disable_progbar=True)
+    sampler = MCMC(NUTS(model), num_samples=400, warmup_steps=150, disable_progbar=True)
     sampler.run(
         *(torch.as_tensor(a) for a in (level, weights[:, chosen], n, noise, answer)), torch.as_tensor(GRID[chosen])
     )
     drawn = sampler.get_samples()["frequency_0"]
-    assert drawn.mean(dim=0).numpy() == pytest.approx(expected, abs=0.03)
+    assert drawn.mean(dim=0).numpy() == pytest.approx(expected, abs=0.035)
     assert max(v.max() for k, v in sampler.diagnostics()["frequency_0"].items() if k == "r_hat") < 1.05
 
 
@@ -539,3 +543,15 @@ def test_the_plan_can_say_in_advance_what_more_patients_or_less_noise_add(genera
     assert after > learning.foretell(public, 3000, 2.0, 0.6)[1]
     assert after > learning.foretell(public, 300, 0.5, 0.6)[1]
     assert learning.foretell(public, 300, 1e6, 0.6)[1] == pytest.approx(before, rel=0.01)
+
+
+def test_every_synthetic_packet_parses_by_the_schema_and_has_no_fault(generator: PhenotypeBayes):
+    schema = pytest.importorskip("phenopackets.schema.v2")
+    ontology = read_ontology(generator.settings.hpo)
+    cohort = generator.sample(200, np.random.default_rng(2))
+    count = 0
+    for packet in packets(cohort, ontology, generator.diseases, datetime(2020, 1, 1, tzinfo=UTC)):
+        Parse(json.dumps(packet), schema.Phenopacket())
+        assert faults(packet, ontology) == []
+        count += 1
+    assert count == 200
