@@ -246,3 +246,17 @@ def test_a_folder_without_patients_is_refused(cli, folders: dict[str, Path], tmp
     )
     assert code == 2
     assert "patients" in err
+
+
+# The trade-off ------------------------------------------------------------------------------------------------------------
+def test_claim_and_attacks_stand_on_one_curve():
+    from privacy.charges import Charge
+    from synthgen.report.tradeoff_chart import tradeoff
+
+    train, holdout = halves()
+    findings, _ = audited(pbc(), train, holdout, bootstrap(train, 156, np.random.default_rng(1)))
+    drawn = tradeoff([Charge("a", 1.0)], findings)
+    assert "2 attacks" in drawn
+    assert "the most that the claim allows anybody" in drawn
+    assert tradeoff([], findings) == ""
+    assert tradeoff([Charge("a", 1.0)], [f for f in findings if "tpr" not in f.metric]) == ""

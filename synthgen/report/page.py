@@ -122,6 +122,7 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
 def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dict[str, Any]:
     from synthgen.cohort import concatenate
     from synthgen.report import cohort_charts, finding_charts
+    from synthgen.report.tradeoff_chart import tradeoff
 
     halves = [cohort for cohort in (context.train, context.holdout) if cohort is not None]
     real = concatenate(halves) if halves else None
@@ -133,6 +134,7 @@ def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dic
         "audit": finding_charts.forest(
             [f for f in by_section["audit"] if "auc" in f.metric.lower()], "AUC of the attack", even=0.5
         ),
+        "tradeoff": tradeoff(context.claim.charges if context.claim.guarantee else (), by_section["audit"]),
         "trajectories": cohort_charts.trajectories(synthetic, real, dictionary),
         "survival": cohort_charts.kaplan_meier(synthetic, real, dictionary),
         "correlations": cohort_charts.correlation_difference(synthetic, real, dictionary) if real else "",
