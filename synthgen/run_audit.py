@@ -111,7 +111,7 @@ def _door(found: CanaryAudit) -> list[Finding]:
     findings = []
     for metric, rate, words in rows:
         verdict: Verdict = "fail" if any(c.startswith(metric) for c in found.convicted) else "pass"
-        text = f"{words} {rate.value:.3f} (99.8% interval {rate.low:.3f} to {rate.high:.3f}; it should be 1)."
+        text = f"{words} {rate.value:.3f} (99.998% interval {rate.low:.3f} to {rate.high:.3f}; it should be 1)."
         findings.append(
             Finding(
                 "canaries", metric, rate.value, verdict, text, "audit", rate.low, rate.high, rate.n, better="target"

@@ -39,6 +39,8 @@ FAR = 1e3
 """Norm of each of a canary's rows in clip norms."""
 CROWD = 1024
 """Patients whose statistics all point one way: their sum tells how many were sampled."""
+DOOR = 0.99999
+"""Confidence of each limit on noise, clip and sampling: there are many charges, and the answers are many enough."""
 MOST_STEPS = 40
 """Steps of one charge that are looked at one by one; the attack itself uses all."""
 
@@ -87,7 +89,7 @@ def audit_canaries(
         charges: the plan's, calibrated.
         delta: of the claim.
         claim_epsilon: convicted when the lower bound lies above it.
-        confidence: of each limit; an honest door is convicted at most with the rest, for each of the six tests.
+        confidence: of the bound on epsilon; the other tests have `DOOR`.
     """
     blocks = max(2, canaries // BLOCK)
     present: list[Floats] = []
@@ -107,7 +109,7 @@ def audit_canaries(
     cut = sum(c.steps * (c.sampling_rate / c.noise_multiplier) ** 2 for c in charges) / 2
     tpr = _rate(np.concatenate(present) > cut, confidence)  # two-sided: either limit errs half as often
     fpr = _rate(np.concatenate(absent) > cut, confidence)
-    audited = tuple(_charge_audit(c, np.stack(answers[c.name]), confidence) for c in charges)
+    audited = tuple(_charge_audit(c, np.stack(answers[c.name])) for c in charges)
     mu_low, epsilon_low = _lower_bounds(charges, delta, tpr.low, fpr.high)
     most = clopper_pearson(tpr.n, tpr.n, confidence).low, clopper_pearson(0, fpr.n, confidence).high
     convicted = _convicted(audited, epsilon_low, claim_epsilon, answers)
@@ -139,13 +141,13 @@ def _gradient(session: Session, charge: str) -> Floats:
 
 
 # What the answers show ----------------------------------------------------------------------------------------------------
-def _charge_audit(charge: Charge, seen: Floats, confidence: float) -> ChargeAudit:
+def _charge_audit(charge: Charge, seen: Floats) -> ChargeAudit:
     """[blocks, steps, directions] answers in clip norms."""
     from scipy.stats import norm
 
     present, absent = seen[..., :BLOCK], seen[..., BLOCK:]
     mean, error = present.mean() / charge.sampling_rate, present.std() / np.sqrt(present.size) / charge.sampling_rate
-    half = norm.isf(1 - confidence) * error
+    half = norm.isf(1 - DOOR) * error
     contribution = Rate(float(mean), float(mean - half), float(mean + half), present.size)
     return ChargeAudit(
         charge.name,
@@ -155,13 +157,13 @@ def _charge_audit(charge: Charge, seen: Floats, confidence: float) -> ChargeAudi
     )
 
 
-def _spread(noise: Floats, declared: float, confidence: float) -> Rate:
+def _spread(noise: Floats, declared: float) -> Rate:
     """Standard deviation over the declared one, with one-sided chi-square limits."""
-    low, high = _variance_limits(float((noise**2).sum()) / declared**2, noise.size, confidence)
+    low, high = _variance_limits(float((noise**2).sum()) / declared**2, noise.size, DOOR)
     return Rate(float(np.sqrt((noise**2).mean()) / declared), low**0.5, high**0.5, noise.size)
 
 
-def _sampled(charge: Charge, confidence: float) -> Rate | None:
+def _sampled(charge: Charge) -> Rate | None:
     """Variance of the number of sampled patients over that of independent draws, from the sums of a crowd."""
     if charge.sampling_rate >= 1:
         return None
@@ -173,7 +175,7 @@ def _sampled(charge: Charge, confidence: float) -> Rate | None:
     rate, sigma = charge.sampling_rate, charge.noise_multiplier
     declared = CROWD * rate * (1 - rate) + sigma**2
     off = np.array(counts) - CROWD * rate
-    low, high = _variance_limits(float((off**2).sum()) / declared, len(counts), 1 - (1 - confidence) / 2)
+    low, high = _variance_limits(float((off**2).sum()) / declared, len(counts), 1 - (1 - DOOR) / 2)
     return Rate(float((off**2).mean() / declared), low, high, len(counts))
 
 
