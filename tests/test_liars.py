@@ -1,7 +1,8 @@
 """Each lie is told by the shipped code, end to end, and must be convicted by name; the truth must not be.
 
 The family-wise error of one honest run's audit: 1% for the attacks on cohorts, 0.1% for the canaries' bound on epsilon and
-0.001% for each limit on noise, clip and sampling; replay, coupling and delta do not err. `benchmarks/audit.py` does the same with 20 honest seeds and writes the table.
+0.001% for each limit on noise, clip and sampling; replay, coupling and delta do not err. `benchmarks/audit.py` does the same
+with 20 honest seeds and writes the table.
 """
 
 from __future__ import annotations

@@ -151,9 +151,9 @@ def _charge_audit(charge: Charge, seen: Floats) -> ChargeAudit:
     contribution = Rate(float(mean), float(mean - half), float(mean + half), present.size)
     return ChargeAudit(
         charge.name,
-        _spread(absent.ravel(), charge.noise_multiplier, confidence),
+        _spread(absent.ravel(), charge.noise_multiplier),
         contribution,
-        _sampled(charge, confidence),
+        _sampled(charge),
     )
 
 
