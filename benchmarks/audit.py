@@ -32,6 +32,7 @@ from synthgen.cohort import Cohort  # noqa: E402
 from synthgen.dictionary import Dictionary, read_dictionary  # noqa: E402
 
 Row = dict[str, Any]
+COMMAND = "python benchmarks/audit.py --json benchmarks/results/audit.json"
 SHARED = Path(os.environ.get("SYNTHGEN_SHARED", ROOT.parent / "shared"))
 
 
@@ -258,11 +259,8 @@ def main() -> None:
         for r in PARTS[part](arguments.quick):
             print(line(r), flush=True)
             results.append({"part": part} | r)
-    if arguments.json:
-        text = json.dumps(
-            {"command": "python benchmarks/audit.py --json benchmarks/results/audit.json", "rows": results}, indent=1
-        )
-        arguments.json.write_text(text + "\n")
+            if arguments.json:  # after every row: some take minutes
+                arguments.json.write_text(json.dumps({"command": COMMAND, "rows": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
