@@ -43,7 +43,11 @@ class Generator(Protocol):
         ...
 
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
-        """Learns what is public (epsilon 0); cached under a key of everything it depends on."""
+        """Learns what is public (epsilon 0); cached under a key of everything it depends on.
+
+        From here on `sample` works: before `fit` it draws from public knowledge alone. A generator that knows nothing
+        public raises WorkspaceError instead.
+        """
         ...
 
     def fit(self, session: Session, seed: int, progress: Progress) -> None:

@@ -16,7 +16,7 @@ from generators.ehr.encoding import encode
 from generators.ehr.fitted import Fitted
 from generators.ehr.layout import Layout
 from generators.ehr.model import RecordVAE
-from generators.ehr.pretraining import pretrained, simulated
+from generators.ehr.pretraining import Simulated, pretrained, simulated
 from generators.ehr.rules import breakers
 from generators.ehr.settings import Settings
 from generators.ehr.threads import one_thread
@@ -62,6 +62,7 @@ class EHRVAE:
 
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
         self._pretrain_seed = seed
+        self._fitted = None
         with one_thread():
             self._model = pretrained(self.layout, self.settings, seed, cache, progress)
 
@@ -69,7 +70,7 @@ class EHRVAE:
         if self._model is None:
             raise ConfigError("the EHR generator is fitted after it was pretrained: call pretrain first")
         state = {k: v.clone() for k, v in self._model.state_dict().items()}
-        public = simulated(self.layout, self.settings, min(self.settings.pretrain_patients, 3000), self._pretrain_seed)
+        public = self._public()
         with torch.random.fork_rng(devices=[]), one_thread():
             torch.manual_seed(child_seed(seed, "ehr", "fit"))
             if session.private:
@@ -124,7 +125,13 @@ class EHRVAE:
             )
         self._fitted = Fitted.load(folder, RecordVAE(self.layout, self.settings))
 
+    def _public(self) -> Simulated:
+        return simulated(self.layout, self.settings, min(self.settings.pretrain_patients, 3000), self._pretrain_seed)
+
     def _ready(self) -> Fitted:
+        """What was fitted or loaded; after `pretrain` alone, public knowledge."""
+        if self._fitted is None and self._model is not None:
+            self._fitted = private_fit.prior(self._model, self._public())
         if self._fitted is None:
             raise WorkspaceError("the EHR generator has no model yet: fit or load it first")
         return self._fitted

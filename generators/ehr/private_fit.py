@@ -53,6 +53,12 @@ def fit(
     return _move(fitted, public, session, settings, seed, progress)
 
 
+def prior(model: RecordVAE, public: Simulated) -> Fitted:
+    """What is believed before any patient was asked: public units, and latent vectors as simulated patients have them."""
+    moments = LatentMoments(model, public.records)
+    return Fitted(model, public.public, moments.prior(moments(public.records).mean(dim=0)))
+
+
 def _locate(
     public: Simulated, model: RecordVAE, session: Session, settings: Settings, progress: Progress
 ) -> Calibration:
