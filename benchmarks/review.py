@@ -56,7 +56,11 @@ class User(threading.Thread):
     def ask(self, what: str, method: str, path: str, **fields: Any) -> httpx.Response:
         began = time.perf_counter()
         data = {"data": {"csrf": self.csrf, **fields}} if method == "POST" else {}
-        answer = self.client.request(method, path, **data)
+        try:
+            answer = self.client.request(method, path, **data)
+        except httpx.TransportError as error:
+            self.errors.append(f"{method} {path} {type(error).__name__}")
+            return httpx.Response(599)
         self.times[what].append(time.perf_counter() - began)
         if answer.status_code >= 400:
             self.errors.append(f"{method} {path} {answer.status_code}")

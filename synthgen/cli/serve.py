@@ -10,6 +10,9 @@ import typer
 from synthgen.cli.console import Json, emit
 from synthgen.cli.options import WorkspaceOption, workspace
 
+IDLE = 75
+"""Seconds that a browser's open connection may say nothing: longer than people think between two decisions."""
+
 
 def command(
     host: Annotated[
@@ -32,4 +35,6 @@ def command(
     app = create_app(workspace(folder), name or (), jobs)
     address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}/"
     emit({"address": address}, f"the review house is open at {address} (ctrl-C closes it)", as_json)
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, access_log=False)
+    uvicorn.run(
+        app, host=host, port=port, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=IDLE
+    )

@@ -34,9 +34,10 @@ def agreement(answers: Sequence[Sequence[str]], seed: int = 0) -> Agreement:
     )
     if not len(counts):
         return Agreement(0, None, None, None, None)
+    patterns, times = np.unique(counts, axis=0, return_counts=True)  # patients who got the same answers weigh together
     n = len(counts)
-    observed, kappa = float(_observed(counts).mean()), float(_kappa(counts[None])[0])
-    drawn = _kappa(counts[np.random.default_rng(seed).integers(0, n, (DRAWS, n))])
+    observed, kappa = float(times @ _agreeing(patterns) / n), float(_kappa(times[None], patterns)[0])
+    drawn = _kappa(np.random.default_rng(seed).multinomial(n, times / n, DRAWS), patterns)
     known = drawn[np.isfinite(drawn)]
     if not np.isfinite(kappa) or not len(known):
         return Agreement(n, observed, None, None, None)
@@ -44,17 +45,17 @@ def agreement(answers: Sequence[Sequence[str]], seed: int = 0) -> Agreement:
     return Agreement(n, observed, kappa, float(low), float(high))
 
 
-def _observed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[..., patients, answers] counts -> [..., patients] share of agreeing pairs of answers."""
-    n = counts.sum(axis=-1)
-    agreeing: NDArray[np.float64] = (counts * (counts - 1)).sum(axis=-1) / (n * (n - 1))
+def _agreeing(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[patterns, answers] counts -> [patterns] share of agreeing pairs of answers."""
+    n = patterns.sum(axis=1)
+    agreeing: NDArray[np.float64] = (patterns * (patterns - 1)).sum(axis=1) / (n * (n - 1))
     return agreeing
 
 
-def _kappa(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[draws, patients, answers] counts -> [draws] kappas; not a number where chance agreement is complete."""
-    totals = counts.sum(axis=1)
+def _kappa(weights: NDArray[np.int64], patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[draws, patterns] patients of each pattern -> [draws] kappas; not a number where chance agreement is complete."""
+    observed = weights @ _agreeing(patterns) / weights.sum(axis=1)
+    totals = weights @ patterns
     chance = ((totals / totals.sum(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    room = np.where(chance > 1 - 1e-12, np.nan, 1 - chance)
-    kappas: NDArray[np.float64] = (_observed(counts).mean(axis=1) - chance) / room
+    kappas: NDArray[np.float64] = (observed - chance) / np.where(chance > 1 - 1e-12, np.nan, 1 - chance)
     return kappas
