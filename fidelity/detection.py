@@ -45,7 +45,7 @@ class Detection:
             f"tell; independent columns: {floor:.0%})."
         )
         judgement = verdict(value, low, ceiling, floor, "lower")
-        return Finding(
+        found = Finding(
             self.name,
             metric,
             value,
@@ -58,6 +58,11 @@ class Detection:
             floor=floor,
             better="lower",
         )
+        if views.prior is None:
+            return found
+        real, prior = scores(views.holdout, views.prior, metric)
+        rate = auc_interval(prior, real, np.random.default_rng(0))
+        return found.beside(*(max(0.5, x) for x in (rate.value, rate.low, rate.high)))
 
 
 def auc(real: View, other: View, what: str) -> float:

@@ -106,7 +106,7 @@ def _findings(task: Task, model: str, views: Views, rng: np.random.Generator) ->
         f"Predicting {what}: a model that learnt from synthetic patients reaches an AUC of {rate.value:.2f} on {len(event)} real "
         f"patients with {int(event.sum())} events; learnt from real patients it reaches {ceiling:.2f}."
     )
-    return [
+    found = [
         Finding(
             "utility",
             f"tstr_{task.name}_{model}",
@@ -122,6 +122,12 @@ def _findings(task: Task, model: str, views: Views, rng: np.random.Generator) ->
             bound=ceiling - LOSS,
         )
     ]
+    before = None if views.prior is None else tstr(task, model, views.prior, views.holdout)
+    if before is None:
+        return found
+    scores, event = before
+    rate = auc_interval(scores[event], scores[~event], rng)
+    return [f.beside(rate.value, rate.low, rate.high) for f in found]
 
 
 def _auc(scores: NDArray[np.float64], event: NDArray[np.bool_]) -> float:

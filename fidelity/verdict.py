@@ -42,12 +42,15 @@ class Views:
     holdout: View
     synthetic: View
     floor: View
+    prior: View | None = None
 
     @classmethod
     def of(cls, evidence: Evidence) -> Views:
         """Worked out anew: cheap beside any check."""
         cohorts = (evidence.train, evidence.holdout, evidence.synthetic, evidence.floor)
-        return cls(*(View.of(cohort, evidence.dictionary) for cohort in cohorts))
+        train, holdout, synthetic, floor = (View.of(cohort, evidence.dictionary) for cohort in cohorts)
+        prior = None if evidence.prior is None else View.of(evidence.prior, evidence.dictionary)
+        return cls(train, holdout, synthetic, floor, prior)
 
 
 def verdict(value: float, best: float, ceiling: float, floor: float, better: Better) -> Verdict:
@@ -77,21 +80,26 @@ def judged(check: str, metric: str, text: str, measure: Measure, views: Views, b
         "inconclusive": "not yet like a second real sample",
         "information": "independent columns score as well as a second real sample, so this tells nothing of relations",
     }[judgement]
-    return [
-        Finding(
-            check,
-            metric,
-            value,
-            judgement,
-            f"{text}: {reading}.",
-            low=low,
-            high=high,
-            n=len(views.synthetic.patients),
-            ceiling=ceiling,
-            floor=floor,
-            better=better,
-        )
-    ]
+    found = Finding(
+        check,
+        metric,
+        value,
+        judgement,
+        f"{text}: {reading}.",
+        low=low,
+        high=high,
+        n=len(views.synthetic.patients),
+        ceiling=ceiling,
+        floor=floor,
+        better=better,
+    )
+    return [found if views.prior is None else _beside(found, measure, views.train, views.prior)]
+
+
+def _beside(found: Finding, measure: Measure, real: View, prior: View) -> Finding:
+    """The finding with what public knowledge alone scores."""
+    value = measure(real, prior)
+    return found.beside(value, *interval(measure, real, prior, value)) if np.isfinite(value) else found
 
 
 def interval(measure: Measure, real: View, synthetic: View, value: float) -> tuple[float, float]:

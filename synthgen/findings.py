@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -43,6 +43,26 @@ class Finding:
     better: Literal["lower", "higher", "target"] = "higher"
     column: str | None = None
     audience: Audience = "internal"
+    prior: float | None = None
+    """What public knowledge alone scores (the same generator before it met a patient), with its own 95% interval."""
+    prior_low: float | None = None
+    prior_high: float | None = None
+
+    def beside(self, prior: float, low: float, high: float) -> Finding:
+        """The same, with what public knowledge alone scores."""
+        return replace(self, prior=prior, prior_low=low, prior_high=high)
+
+    @property
+    def gain(self) -> tuple[float, float, float] | None:
+        """What the patients added over public knowledge, with its 95% interval; above 0 is better. The two cohorts are drawn
+        independently of each other, so their uncertainties add in squares."""
+        if self.prior is None or self.low is None or self.high is None:
+            return None
+        if self.prior_low is None or self.prior_high is None:
+            return None
+        added = self.value - self.prior if self.better == "higher" else self.prior - self.value
+        half = ((self.high - self.low) ** 2 + (self.prior_high - self.prior_low) ** 2) ** 0.5 / 2
+        return added, added - half, added + half
 
     @property
     def name(self) -> str:
@@ -56,7 +76,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a check may look at. `floor` is the training cohort with its columns made independent."""
+    """What a check may look at. `floor` is the training cohort with its columns made independent; `prior` is what the generator
+    made of public knowledge alone (None where it knows nothing public)."""
 
     dictionary: Dictionary
     train: Cohort
@@ -64,6 +85,7 @@ class Evidence:
     synthetic: Cohort
     floor: Cohort
     rng: np.random.Generator
+    prior: Cohort | None = None
 
 
 class Check(Protocol):

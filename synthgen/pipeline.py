@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from privacy.budget import Budget
-from privacy.errors import WorkspaceError
+from privacy.errors import ConfigError, WorkspaceError
 from synthgen.config import DEFAULT_CAP, Job
 from synthgen.device import forget_peak_memory, peak_memory_mb, resolve
 from synthgen.planning import plan
@@ -93,7 +93,8 @@ class Work:
             train, holdout = self.halves()
             floor = independent(train, self.dictionary, generator(self.job.seed, "floor"))
             rng = generator(self.job.seed, "checks")
-            self._evidence = Evidence(self.dictionary, train, holdout, self.run.synthetic, floor, rng)
+            prior = public_alone(self)
+            self._evidence = Evidence(self.dictionary, train, holdout, self.run.synthetic, floor, rng, prior)
         return self._evidence
 
     def add_findings(self, sections: tuple[str, ...], findings: Sequence[Finding]) -> None:
@@ -184,6 +185,19 @@ def draw(
     return model.sample(patients, generator(seed, "sample", patients), where)
 
 
+def public_alone(work: Work) -> Cohort | None:
+    """As many patients as the run made, by the same generator before it meets a patient: what the patients are to be measured
+    against. None without privacy, and for a generator that knows nothing public."""
+    from synthgen.prior import public_patients
+
+    if work.run.plan.budget is None:
+        return None
+    try:
+        return public_patients(work.job, work.run.workspace.cache, len(work.run.synthetic), 0, work.progress)
+    except ConfigError:
+        return None
+
+
 # 7. fidelity --------------------------------------------------------------------------------------------------------------
 def fidelity(work: Work) -> None:
     """Is it like the patients? Every registered check of fidelity."""
@@ -193,7 +207,11 @@ def fidelity(work: Work) -> None:
 # 8. utility ---------------------------------------------------------------------------------------------------------------
 def utility(work: Work) -> None:
     """Does a model trained on it work on real patients?"""
+    from synthgen.gain import gained
+
     _check(work, ("utility",))
+    measured = [f for f in work.run.findings if f.check != "gain"]
+    work.add_findings(("utility",), [f for f in measured if f.section == "utility"] + gained(measured))
 
 
 # 9. audit -----------------------------------------------------------------------------------------------------------------
@@ -244,11 +262,14 @@ STAGES: dict[str, Callable[[Work], None]] = {
 
 
 def _must_still_be_charged(run: Run) -> None:
-    """A ledger restored from before this run was charged, or replaced, would lose what it spent."""
+    """A ledger restored from before this run was charged, or replaced, would lose what it spent; a copy of a run's folder was
+    never charged at all."""
     if run.plan.budget is not None:
         found = run.workspace.ledger().verify(run.read_json("ledger.json")["root"])
         if not found.ok:
-            raise WorkspaceError(f"{run.workspace.root}: the ledger is not the one this run was charged in: {found.text}")
+            raise WorkspaceError(
+                f"{run.workspace.root}: the ledger is not the one this run was charged in: {found.text}"
+            )
 
 
 def _generators(work: Work) -> dict[str, Generator]:

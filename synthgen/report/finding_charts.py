@@ -64,6 +64,8 @@ def scale(findings: Sequence[Finding]) -> str:
     axes.axvspan(0, 1, color="#f3f6f8", zorder=0)
     for row, (finding, value, low, high) in enumerate(placed):
         _row(axes, row, finding, value, low, high)
+        if finding.prior is not None:
+            _hollow(axes, row, _place(finding, finding.prior))
     axes.set(xlim=(BEYOND[0] - 0.04, BEYOND[1] + 0.04))
     axes.set_xticks([0, 0.5, 1], ["independent columns", "half way", "another real sample"])
     _rows(axes, findings=[f for f, *_ in placed])
@@ -90,6 +92,8 @@ def forest(findings: Sequence[Finding], label: str, reference: str = "", even: f
                 finding.ceiling, row, marker="d", markersize=8, color=PAPER, markeredgecolor=REAL, markeredgewidth=1.4
             )
         _row(axes, row, finding, finding.value, finding.low, finding.high)
+        if finding.prior is not None:
+            _hollow(axes, row, finding.prior)
     axes.set_xlabel(label)
     axes.margins(x=0.06)
     _rows(axes, findings, reference if any(f.ceiling is not None for f in findings) else "")
@@ -103,13 +107,20 @@ def words(finding: Finding) -> str:
 
 def _placed(finding: Finding) -> tuple[float, float | None, float | None]:
     """Value and interval with the floor at 0 and the ceiling at 1."""
+    ends = (None if end is None else _place(finding, end) for end in (finding.low, finding.high))
+    return (_place(finding, finding.value), *ends)  # type: ignore[return-value]
+
+
+def _place(finding: Finding, value: float) -> float:
     floor, span = finding.floor or 0.0, (finding.ceiling or 0.0) - (finding.floor or 0.0)
+    return float(np.clip((value - floor) / span, *BEYOND))
 
-    def place(value: float) -> float:
-        return float(np.clip((value - floor) / span, *BEYOND))
 
-    ends = (None if end is None else place(end) for end in (finding.low, finding.high))
-    return (place(finding.value), *ends)  # type: ignore[return-value]
+def _hollow(axes: Axes, row: int, value: float) -> None:
+    """What public knowledge alone scores."""
+    axes.plot(
+        value, row, marker="o", markersize=7.5, color="none", markeredgecolor=MUTED, markeredgewidth=1.2, zorder=4
+    )
 
 
 def _row(axes: Axes, row: int, finding: Finding, value: float, low: float | None, high: float | None) -> None:

@@ -130,7 +130,9 @@ def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dic
     drawn = {
         "budget": finding_charts.budget(context.spending) if context.spending else "",
         "fidelity": finding_charts.scale([f for f in by_section["fidelity"] if f.column is None]),
-        "utility": finding_charts.forest(by_section["utility"], "value", "trained on real"),
+        "utility": finding_charts.forest(
+            [f for f in by_section["utility"] if f.check != "gain"], "value", "trained on real"
+        ),
         "audit": finding_charts.forest(
             [f for f in by_section["audit"] if "auc" in f.metric.lower()], "AUC of the attack", even=0.5
         ),
