@@ -106,7 +106,9 @@ def told_apart(result: Membership, check: str = "membership") -> list[Finding]:
     outcome = {
         "fail": "Training patients can be told from others: the synthetic cohort gives away who took part. Suspect memorised "
         "or copied records, too little noise, or a clip that was left out.",
-        "pass": "It does not tell training patients from others.",
+        "pass": "It does not tell training patients from others."
+        if area.low <= 0.5
+        else "By itself that would be a little more than guessing; among so many attacks it is within chance.",
         "inconclusive": "That cannot be told from guessing, nor can leakage be ruled out."
         if result.corrected_low <= 0.5
         else "That is more than guessing, yet not surely more than is tolerated.",

@@ -200,14 +200,16 @@ def one_run_of(rehearsal: Rehearsal, canaries: int, run: Run, rng: np.random.Gen
     return one_run((with_ - without)[-canaries:], coins, delta)
 
 
-def left_out(run: Run, name: str, train: Cohort, patients: int, rng: np.random.Generator) -> list[Finding]:
+def left_out(
+    run: Run, name: str, train: Cohort, patients: int, rng: np.random.Generator, repeats: int = REPEATS
+) -> list[Finding]:
     """The most exposed by their individual losses, each left out of as many trainings as they are part of."""
     from privacy.attacks.leave_one_out import leave_one_out
 
     losses = np.array(run.read_json("individual.json")["epsilon"])
     rehearsal = Rehearsal(run.folder, name, train)
     exposed = np.argsort(-losses)[:patients]
-    whole = np.ones((REPEATS, len(train)), dtype=bool)
+    whole = np.ones((repeats, len(train)), dtype=bool)
     with_ = _fits(rehearsal, whole, rng)
     results = []
     for patient in exposed:
@@ -218,7 +220,7 @@ def left_out(run: Run, name: str, train: Cohort, patients: int, rng: np.random.G
         )
     worst = max(results, key=lambda r: r.mu.value)
     text = (
-        f"The {patients} most exposed patients were left out of {REPEATS} trainings of {name} each and compared with {REPEATS} "
+        f"The {patients} most exposed patients were left out of {repeats} trainings of {name} each and compared with {repeats} "
         f"trainings with them. The most that the model's opinion of one of them moved is {worst.mu.value:.2f} standard "
         f"deviations of the training's own noise ({worst.mu.low:.2f} to {worst.mu.high:.2f}, corrected for {patients} patients)."
     )
