@@ -25,6 +25,9 @@ TOLERATED = 0.10
 """An attack surely this much better on training patients than on holdout patients is a fail."""
 RESOLVED = 0.25
 """The widest half of a 95% interval from which `no risk found` may be concluded."""
+SIDE = "one_column"
+"""Few synthetic patients are alone with one value: this attack may convict, but what it cannot tell is left to its neighbour of
+several columns."""
 FEWEST = 10
 """A subgroup needs so many training and so many holdout patients."""
 CELLS = 20
@@ -92,6 +95,8 @@ def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
     check, metric = name.split("/")
     gap = result.difference
     verdict = risk_verdict(result, corrected_low)
+    if verdict == "inconclusive" and metric == SIDE:
+        verdict = "information"
     weak = (
         " The attack is no better than guessing: a low value says little." if result.weak and verdict == "pass" else ""
     )
@@ -100,6 +105,7 @@ def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
         "inconclusive": "So few tries cannot tell whether training patients are more exposed than strangers."
         if corrected_low <= 0
         else "Training patients are more exposed than strangers, yet not surely by more than is tolerated.",
+        "information": f"Only {result.attack.n} such descriptions exist: too few to judge by, unless they convict.",
         "pass": "Training patients are not more exposed than strangers.",
     }[verdict]
     attack, control, baseline = (_percent(r.value) for r in (result.attack, result.control, result.baseline))
