@@ -13,6 +13,7 @@ from opacus.grad_sample import GradSampleModule
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
 from privacy.errors import PrivacyError
 
@@ -35,8 +36,14 @@ def validate(model: nn.Module) -> None:
     """
     if errors := ModuleValidator.validate(model, strict=False):
         raise PrivacyError(f"{type(model).__name__} cannot be trained privately: {'; '.join(str(e) for e in errors)}")
-    if active := [name for name, m in model.named_modules() if isinstance(m, nn.Dropout) and m.training and m.p > 0]:
+    if active := [name for name, m in model.named_modules() if m.training and _drops(m)]:
         raise PrivacyError(f"{active[0]}: dropout draws by position in the batch; put the model in eval mode")
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether a module draws by position while it is trained."""
+    share = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
+    return isinstance(share, int | float) and share > 0
 
 
 def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backend: Backend = "opacus") -> Tensor:

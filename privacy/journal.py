@@ -38,18 +38,26 @@ class Journal:
 
     Args:
         folder: where they lie; None keeps them in memory (tests, rehearsals).
+        high_water: a file outside the run's folder that holds how many answers were ever given. An older journal put back from a
+            backup is shorter, and would draw other noise for questions that were answered before.
 
     Raises:
         WorkspaceError: when a recorded answer is missing, corrupt, or belongs to another question.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, high_water: Path | None = None) -> None:
         self.folder = folder
+        self._high_water = high_water
         self._answers: list[tuple[Query, NDArray[np.float64]]] = []
         self._chain = ""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._read(folder)
+        if high_water is not None and high_water.exists() and int(high_water.read_text()) > len(self._answers):
+            raise WorkspaceError(
+                f"{folder}: {high_water.read_text().strip()} answers were given and fewer are here: the folder was put back to "
+                "an earlier state. What was answered cannot be asked again; start a new run"
+            )
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -70,6 +78,8 @@ class Journal:
         """Makes the next answer durable. Only after this returns may anyone see it."""
         if self.folder is not None:
             self._write(self._path(len(self._answers)), query, answer)
+        if self._high_water is not None:
+            write_durably(self._high_water, f"{len(self._answers) + 1}\n".encode())
         self._answers.append((query, answer.copy()))
 
     def mark(self, name: str) -> None:
@@ -103,9 +113,7 @@ class Journal:
     def _parse(self, path: Path) -> tuple[Query, NDArray[np.float64]]:
         stored = path.read_bytes()
         content, digest = stored[:-32], stored[-32:]
-        fault = WorkspaceError(
-            f"{path}: this checkpoint is corrupt. Restore the run's folder from a backup, or start a new run"
-        )
+        fault = WorkspaceError(f"{path}: this checkpoint is corrupt. Start a new run: what it spent stays spent")
         if hashlib.sha256(content).digest() != digest:
             raise fault
         try:

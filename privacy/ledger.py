@@ -18,7 +18,6 @@ import hmac
 import math
 import os
 import secrets
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -32,6 +31,7 @@ from privacy.budget import Budget
 from privacy.chain import Chain, Entry, Verification
 from privacy.charges import Charge
 from privacy.errors import BudgetExceeded, ConfigError, PrivacyError, WorkspaceError
+from privacy.identity import spelled
 
 TAG_BYTES = 16
 KEY_BYTES = 32
@@ -142,6 +142,10 @@ class Ledger:
         """
         if not patients or any(len(tag) != TAG_BYTES for tag in patients):
             raise PrivacyError("A reservation needs its patients, as the keyed hashes that `patient_tags` makes")
+        if len(set(patients)) != len(patients):
+            raise PrivacyError(
+                "Two rows of patients are one patient, who would be counted twice in every sum and once here"
+            )
         asked = Reservation(run_id, dataset, frozenset(patients), tuple(charges), cap.delta)
         epsilon(asked.charges, cap.delta)  # loads the accountant and its caches before others have to wait for us
         with self._chain.append() as transaction:
@@ -173,6 +177,10 @@ class Ledger:
     def spent(self, dataset: str, delta: float | None = None) -> Spent:
         """What was spent on a cohort; at another `delta` than the ledger's if one is given."""
         return Book(self._chain.read()).spent(dataset, delta)
+
+    def reservation(self, run_id: str) -> Reservation | None:
+        """What a run reserved; None for a run this ledger has never heard of."""
+        return Book(self._chain.read()).reservations.get(run_id)
 
     def datasets(self) -> tuple[str, ...]:
         """The cohorts the ledger knows, by name."""
@@ -260,8 +268,7 @@ def patient_tags(ids: Iterable[str], key: bytes) -> list[bytes]:
 
     Case, Unicode form and surrounding spaces do not count: a re-exported file has the same patients.
     """
-    spelled = (unicodedata.normalize("NFKC", patient).strip().casefold() for patient in ids)
-    return [hmac.new(key, b"patient\0" + s.encode(), hashlib.sha256).digest()[:TAG_BYTES] for s in spelled]
+    return [hmac.new(key, b"patient\0" + spelled(i).encode(), hashlib.sha256).digest()[:TAG_BYTES] for i in ids]
 
 
 def ledger_key(path: Path) -> bytes:
@@ -316,9 +323,10 @@ def _must_fit(asked: Reservation, book: Book, spent: Spent) -> None:
         return
     earlier = [book.reservations[run] for run in spent.runs if run != asked.run_id]
     before, alone = (epsilon(charges, spent.delta) for charges in (_all_charges(earlier), asked.charges))
-    names = ", ".join(sorted({r.dataset for r in earlier})) or "no run yet"
+    others = any(r.dataset != asked.dataset for r in earlier)
+    elsewhere = " (some under another name)" if others else ""
     raise BudgetExceeded(
-        f"{spent.dataset}: its patients have given epsilon {_up(before)} ({names}), run {asked.run_id} on {asked.dataset} "
+        f"{spent.dataset}: its patients have given epsilon {_up(before)}{elsewhere}, run {asked.run_id} on {asked.dataset} "
         f"asks for {_up(alone)}; together that is {_up(spent.epsilon)} at delta {spent.delta:g}, above the cap of "
         f"{spent.cap.epsilon:g}. Nothing was charged and nothing read. Ask for a smaller epsilon, or have the privacy officer "
         f"raise the cap of {spent.dataset} (`synthgen budget`)"

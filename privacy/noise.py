@@ -27,9 +27,9 @@ class Noise:
         self._stream = Cipher(algorithms.AES(key), modes.CTR(b"\0" * 16)).encryptor()
 
     def uniforms(self, count: int) -> NDArray[np.float64]:
-        """[count] numbers in the open interval (0, 1), 53 random bits each."""
+        """[count] numbers in the open interval (0, 1), 52 random bits each."""
         words = np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
-        return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def gaussians(self, count: int) -> NDArray[np.float64]:
         """[count] standard normals, each half the sum of four: one alone would leak through the gaps between floating-point

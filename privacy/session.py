@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from privacy.charges import Charge
-from privacy.errors import ConfigError, Unaccounted
+from privacy.errors import ConfigError, PrivacyError, Unaccounted
 from privacy.gradients import Backend, Loss, Records, per_patient_gradients, trainable, validate
 from privacy.individual import Contributions
 from privacy.journal import Journal, Query
@@ -52,6 +52,8 @@ class Session:
         chunk: int = 256,
         contributions: Contributions | None = None,
     ) -> None:
+        if len({charge.name for charge in charges}) != len(charges):
+            raise ConfigError("two charges of a session have one name, so one of them would be used as often as both")
         if len({len(v) for v in records.values()}) != 1:
             raise ConfigError("every tensor of a session needs one row for each patient")
         self._records = dict(records)
@@ -176,7 +178,12 @@ class Session:
             part = chosen[start : start + self._chunk]
             torch.manual_seed(seed)  # the same draws for every chunk: no patient's depend on the others
             rows = {k: v[part.to(v.device)] for k, v in self._records.items()}
-            clipped = clip(statistic(rows).to("cpu", torch.float64), clip_norm)
+            vectors = statistic(rows)
+            if vectors.shape != (len(part), length):
+                raise PrivacyError(
+                    f"charge {charge.name}: its statistic needs one row of {length} numbers for each patient"
+                )
+            clipped = clip(vectors.to("cpu", torch.float64), clip_norm)
             total += clipped.sum(dim=0)
             used[part.numpy()] = (torch.linalg.vector_norm(clipped, dim=1) / clip_norm).square().numpy()
         if self._contributions is not None and charge.sampling_rate >= 1:

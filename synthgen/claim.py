@@ -17,6 +17,7 @@ FALSE_ALARMS = (0.001, 0.01, 0.1)
 """The false-positive rates at which the claim says what an attacker can do."""
 
 _VOID = {
+    "uncharged": "the ledger at hand never charged this run, so nobody knows what its patients have given in all",
     "revealed": "a generator read the patients directly, without noise",
     "seeded": "the noise was drawn from a seed, and whoever learns the seed can take the noise away again",
 }
@@ -42,16 +43,15 @@ class Guarantee:
         """In words, what it means first."""
         return (
             "Had any one patient not taken part, much the same synthetic data could have come out: whether somebody took part "
-            f"changes the probability of any result by at most a factor of {factor(self.epsilon)}, except with probability "
-            f"{self.delta:g} (delta).",
+            f"changes the probability of any result by at most a factor of {factor(self.epsilon)}, plus {self.delta:g} (delta).",
             f"In an attacker's terms: at most {up(100 * dict(self.attacker)[0.01], 1)} in 100 true members could be named at "
             "1 false alarm in 100, by anyone, whatever they know of the person and with the outputs of all runs in hand. "
             "Guessing names 1 in 100.",
             "The unit is the patient: all visits, events, notes and images of a patient count as one. The numbers are for adding "
             "or removing one patient; for replacing one by another the same noise gives epsilon "
             f"{up(self.epsilon_replace_one)}. Relatives count as patients of their own.",
-            f"All runs ever made on these patients, released or not, together: epsilon {up(self.epsilon_all_runs)} at delta "
-            f"{self.delta:g}.",
+            "All private runs on these patients that this workspace's ledger knows, released or not, together: epsilon "
+            f"{up(self.epsilon_all_runs)} at delta {self.delta:g}.",
         )
 
 
@@ -91,7 +91,9 @@ class Claim:
             f"The declared size of the cohort, {self.declared_patients} patients, is published as it is.",
             "How many patients fell into the training set and how many into the holdout is known inside only, and rounded.",
             "Findings, attack results, flags and the internal report read real patients without noise. They stay inside.",
-            "Runs without privacy (epsilon: null) are not counted: nothing of them may leave.",
+            "Runs without privacy (epsilon: null) are not counted: nothing of them may leave. Nor are runs of another "
+            "workspace, or on patients whose ids are spelled otherwise there: the ledger knows patients by their ids.",
+            "That the release gate opened, which rests on findings that read real patients.",
             "Decisions of people: to release at all, to accept a finding, to leave out a patient. Whoever takes them may have "
             "seen internal findings.",
             "The data dictionary and the job's settings count as public. Should a bound, a category or a setting have been "

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from privacy.identity import spelled
+
 if TYPE_CHECKING:
     from synthgen.cohort import Origin
     from synthgen.dictionary import Column, Dictionary
@@ -214,8 +216,11 @@ def _relations(typed: Mapping[str, pd.DataFrame], dictionary: Dictionary) -> lis
     patients = typed["patients"]
     ids = patients["patient_id"]
     breaches = []
-    if twice := int(ids.dropna().duplicated().sum()):
-        breaches.append(f"patients.patient_id: {rows(twice)} repeat an id; keep one row per patient.")
+    if twice := int(ids.dropna().map(spelled).duplicated().sum()):
+        breaches.append(
+            f"patients.patient_id: {rows(twice)} repeat an id (case, Unicode form and spaces at its ends do not count); keep "
+            "one row per patient."
+        )
     end = _end_of_follow_up(patients, dictionary)
     for name, frame in typed.items():
         if name == "patients" or "patient_id" not in frame:

@@ -74,6 +74,6 @@ def _of_flags(context: ReportContext) -> list[str]:
     severe = [f for f in context.flags if f.severity == "severe" and f.reads_real_data]
     return [
         f"{flag.patient_id} has an open severe flag that read real patients ({flag.reason}): leaving the patient out would void "
-        "the guarantee, so a new sample is needed"
+        "the guarantee, so a new, charged run is needed"
         for flag in severe
     ]

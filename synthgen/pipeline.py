@@ -14,6 +14,7 @@ from synthgen.device import forget_peak_memory, peak_memory_mb, resolve
 from synthgen.planning import plan
 from synthgen.progress import Progress, Silent
 from synthgen.randomness import child_seed, generator
+from synthgen.report.of_run import is_charged
 from synthgen.workspace import Run, Workspace, default_workspace
 
 if TYPE_CHECKING:
@@ -156,17 +157,19 @@ def train(work: Work) -> None:
             planned.charges_of(model.modality),
             planned.declared_training,
             Noise(work.job.privacy.noise_seed),
-            Journal(work.run.path("answers", name)),
+            Journal(work.run.path("answers", name), work.run.workspace.high_water(work.run.id, name)),
             contributions=contributions,
         )
         model.fit(session, seed, work.progress)
         work.run.write_json(f"contributions-{name}.json", contributions.as_dict(planned.charges_of(model.modality)))
         model.save(work.run.path("models", name))
+    if planned.budget is not None:
+        work.run.workspace.ledger().close(work.run.id, "finished")
 
 
 # 6. sample ----------------------------------------------------------------------------------------------------------------
 def sample(work: Work) -> None:
-    """Whole synthetic patients, one modality after the other for the same patient."""
+    """Whole synthetic patients, from the trained model alone."""
     from synthgen.storage import write_cohort
 
     patients = work.job.patients or work.run.plan.declared_training
@@ -178,11 +181,22 @@ def sample(work: Work) -> None:
 def draw(
     run: Run, patients: int, seed: int, where: dict[str, str] | None = None, progress: Progress | None = None
 ) -> Cohort:
-    """Draws synthetic patients from a trained run."""
+    """Draws synthetic patients from a trained run.
+
+    Raises:
+        ConfigError: for conditions that cannot be met, or when the generator's patients breach the dictionary.
+    """
+    from synthgen.conformance import conform
+
     work = Work(run, progress or Silent())
-    (name, model), *_ = _generators(work).items()
+    ((name, model),) = _generators(work).items()
     model.load(run.folder / "models" / name)
-    return model.sample(patients, generator(seed, "sample", patients), where)
+    cohort = model.sample(patients, generator(seed, "sample", patients), where)
+    _, breaches = conform(cohort.tables, work.dictionary, "synthetic")
+    if breaches:
+        fault = "its synthetic patients breach the dictionary, which is a fault of the generator, not of your data"
+        raise ConfigError(f"generators.{name}: {fault}: {' '.join(breaches)}")
+    return cohort
 
 
 def public_alone(work: Work) -> Cohort | None:
@@ -269,6 +283,11 @@ def _must_still_be_charged(run: Run) -> None:
         if not found.ok:
             raise WorkspaceError(
                 f"{run.workspace.root}: the ledger is not the one this run was charged in: {found.text}"
+            )
+        if not is_charged(run):
+            raise WorkspaceError(
+                f"{run.folder}: the ledger holds no charge of run {run.id}, or another one: its folder was copied, renamed or "
+                "edited. A run is its own id; start a new run"
             )
 
 

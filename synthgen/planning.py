@@ -93,6 +93,10 @@ def plan(job: Job, dictionary: Dictionary) -> Plan:
 def _construct(job: Job, dictionary: Dictionary) -> dict[str, Any]:
     from synthgen.plugins import generator_class
 
+    if len(job.generators) > 1:
+        raise ConfigError(
+            f"generators: {', '.join(job.generators)}: a job takes one; linked modalities are not there yet"
+        )
     return {name: generator_class(name)(dictionary, settings) for name, settings in job.generators.items()}
 
 

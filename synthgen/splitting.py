@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
+from privacy.identity import spelled
 from synthgen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,5 +43,5 @@ def split(cohort: Cohort, holdout: float, key: bytes) -> tuple[list[str], list[s
 
 def _place(patient: str, key: bytes) -> float:
     """HMAC-SHA256 of the id (RFC 2104) as a number in [0, 1)."""
-    digest = hmac.new(key, b"synthgen.split\0" + patient.encode(), hashlib.sha256).digest()
+    digest = hmac.new(key, b"synthgen.split\0" + spelled(patient).encode(), hashlib.sha256).digest()
     return (int.from_bytes(digest[:8]) >> 11) * 2.0**-53

@@ -209,3 +209,11 @@ def test_cohorts_of_other_patients_are_joined_and_parted(dictionary: Dictionary)
     assert joined.visits is not None
     assert len(joined.visits) == 4
     assert joined.visits["stage"].cat.ordered
+
+
+def test_ids_that_differ_only_in_spelling_are_one_patient(dictionary: Dictionary):
+    """The ledger knows them as one; two rows would be counted twice in every sum."""
+    raw = tables()
+    raw["patients"]["patient_id"] = ["b", "B ", "c"]
+    _, breaches = conform(raw, dictionary)
+    assert any("repeat an id (case, Unicode form and spaces" in breach for breach in breaches)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
@@ -88,6 +89,18 @@ def test_more_patients_can_be_drawn_with_a_static_column_fixed(finished: sg.Run)
         draw(finished, 5, seed=3, where={"colour": "blue"})
 
 
+def test_replicates_are_what_the_next_seeds_draw(finished: sg.Run, tmp_path: Path, cli):
+    root = finished.workspace.root
+    code, _, error = cli(
+        "sample", tmp_path / "m", finished.id, "--patients", 15, "--replicates", 2, "--workspace", root
+    )
+    assert (code, error) == (0, "")
+    assert cli("sample", tmp_path / "1", finished.id, "--patients", 15, "--seed", 1, "--workspace", root)[0] == 0
+    first, second = (pd.read_parquet(tmp_path / "m" / k / "synthetic_patients.parquet") for k in ("1", "2"))
+    assert not first.equals(second)
+    assert second.equals(pd.read_parquet(tmp_path / "1" / "synthetic_patients.parquet"))
+
+
 def test_two_processes_never_work_on_one_run(finished: sg.Run):
     with finished.locked(), pytest.raises(WorkspaceError, match="another process"):
         sg.resume(finished)
@@ -144,17 +157,70 @@ def test_a_ledger_put_back_to_before_the_charge_is_found_out(finished: sg.Run, t
         sg.resume(run)
 
 
+def test_a_copied_run_folder_cannot_train_again_for_nothing(finished: sg.Run, tmp_path: Path):
+    shutil.copytree(finished.workspace.root, tmp_path / "workspace")
+    workspace = sg.Workspace(tmp_path / "workspace")
+    twin = workspace.root / "runs" / f"{finished.id}-twin"
+    shutil.copytree(workspace.run().folder, twin)
+    shutil.rmtree(twin / "answers")
+    run = sg.Run(twin)
+    run.write_json("stages.json", {k: v for k, v in run.stages.items() if k in ("read", "split", "charge")})
+    with pytest.raises(WorkspaceError, match="holds no charge of run"):
+        sg.resume(run)
+    assert not (twin / "answers").exists()
+
+
+def test_answers_once_given_cannot_be_thrown_away_and_asked_again(finished: sg.Run, tmp_path: Path):
+    shutil.copytree(finished.workspace.root, tmp_path / "workspace")
+    run = sg.Workspace(tmp_path / "workspace").run()
+    shutil.rmtree(run.folder / "answers")
+    run.write_json("stages.json", {k: v for k, v in run.stages.items() if k in ("read", "split", "charge")})
+    with pytest.raises(WorkspaceError, match="put back to an earlier state"):
+        sg.resume(run)
+
+
+def test_a_run_taken_to_a_ledger_that_never_charged_it_has_no_guarantee(finished: sg.Run, tmp_path: Path):
+    from synthgen.report.of_run import context_of
+
+    elsewhere = sg.Workspace(tmp_path / "elsewhere")
+    (elsewhere.root / "runs").mkdir(parents=True)
+    shutil.copytree(finished.folder, elsewhere.root / "runs" / finished.id)
+    claim = context_of(elsewhere.run()).claim
+    assert claim.guarantee is None
+    assert "never charged this run" in " ".join(claim.sentences)
+
+
+def test_a_removed_mark_does_not_make_predictable_noise_releasable(finished: sg.Run, tmp_path: Path):
+    from synthgen.report.of_run import context_of
+
+    shutil.copytree(finished.workspace.root, tmp_path / "workspace")
+    run = sg.Workspace(tmp_path / "workspace").run()
+    job = run.read_json("job.json")
+    run.write_json("job.json", job | {"privacy": job["privacy"] | {"noise_seed": 3}})
+    assert context_of(run).claim.guarantee is None
+
+
 def test_predictable_noise_is_never_releasable(tmp_path: Path, finished: sg.Run):
     run = _short_run(tmp_path, finished, privacy={"epsilon": 3, "noise_seed": 1})
     assert run.marks == ["seeded"]
     assert "seed" in _refusal(run)
 
 
-def test_a_run_without_privacy_is_never_releasable(tmp_path: Path, finished: sg.Run):
+def test_two_generators_are_refused_until_they_are_linked(tmp_path: Path):
+    job = sg.load_job(job_file(tmp_path, generators={"ehr": FAST, "phenotypes": {}}))
+    with pytest.raises(ConfigError, match="a job takes one"):
+        plan(job, job.dictionary)
+
+
+def test_a_run_without_privacy_is_never_releasable(tmp_path: Path, finished: sg.Run, cli):
     run = _short_run(tmp_path, finished, privacy={"epsilon": None}, generators={"ehr": FAST | {"finetune_epochs": 2}})
     assert run.marks == ["revealed"]
     assert "no privacy guarantee" in _refusal(run)
     assert "NO PRIVACY GUARANTEE" in run.report.read_text()
+    code, out, _ = cli("sample", tmp_path / "out", run.id, "--patients", 5, "--workspace", run.workspace.root)
+    assert code == 0
+    assert "NO PRIVACY GUARANTEE" in out
+    assert (tmp_path / "out" / "NO_PRIVACY.txt").exists()
 
 
 def test_the_gate_opens_for_a_run_whose_findings_pass(finished: sg.Run, tmp_path: Path):

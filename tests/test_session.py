@@ -210,3 +210,52 @@ def test_a_random_loss_draws_the_same_numbers_for_every_patient_and_disturbs_nob
     assert math.isclose(float(drawn) / 7, round(float(drawn) / 7, 12), abs_tol=1e-9)
     again = session(torch.ones(1, 1), Charge("a", EXACT)).sum(noisy, 10.0, "a")
     assert math.isclose(float(drawn) / 7, float(again), rel_tol=1e-6)
+
+
+def test_two_charges_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="one name"):
+        session(torch.ones(3, 1), Charge("a", 100.0), Charge("a", 1e-9))
+
+
+@pytest.mark.parametrize("wrong", [lambda r: r["x"][:, :1], lambda r: r["x"].sum(dim=0, keepdim=True)])
+def test_a_statistic_without_one_full_row_a_patient_is_refused(wrong):
+    def statistic(records) -> Tensor:
+        return records["x"] if len(records["x"]) == 1 else wrong(records)
+
+    with pytest.raises(PrivacyError, match="one row of 4 numbers for each patient"):
+        session(torch.ones(3, 4), Charge("a", 1.0)).sum(statistic, 1.0, "a")
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.AlphaDropout(0.5), nn.Dropout2d(0.5), nn.FeatureAlphaDropout(0.5), nn.RNN(3, 2, 2, dropout=0.5)]
+)
+def test_every_kind_of_dropout_is_refused_in_training_alone(layer):
+    from privacy.gradients import _drops
+
+    assert _drops(layer)
+    assert not _drops(nn.Dropout(0.0))
+    assert not _drops(nn.TransformerEncoderLayer(4, 1, dropout=0.5))  # its dropout is a module of its own
+
+
+def test_a_journal_put_back_to_an_earlier_state_is_refused(tmp_path: Path):
+    answers, mark = tmp_path / "answers", tmp_path / "mark"
+    door = session(torch.ones(2, 1), Charge("a", 1.0, steps=4), journal=Journal(answers, mark))
+    for _ in range(4):
+        door.sum(values, 1.0, "a")
+    assert len(Journal(answers, mark)) == 4
+    for late in sorted(answers.glob("*.safetensors"))[2:]:
+        late.unlink()
+    with pytest.raises(WorkspaceError, match="put back to an earlier state"):
+        Journal(answers, mark)
+
+
+def test_noise_is_finite_at_the_ends_of_the_stream(monkeypatch):
+    noise = Noise(seed=0)
+
+    class Ends:
+        def update(self, zeros: bytes) -> bytes:
+            return (b"\xff" * 8 + b"\x00" * 8) * (len(zeros) // 16)
+
+    monkeypatch.setattr(noise, "_stream", Ends())
+    assert np.isfinite(noise.gaussians(2)).all()
+    assert ((noise.uniforms(2) > 0) & (noise.uniforms(2) < 1)).all()
