@@ -120,6 +120,11 @@ class Column(Entry):
                 raise ValueError("knowledge.frequencies needs exactly one share for each category")
             if known and (min(known.values()) < 0 or not math.isclose(sum(known.values()), 1, abs_tol=0.02)):
                 raise ValueError("knowledge.frequencies need shares >= 0 that sum to 1")
+        if self.role in ("time", "stop", "dose") and self.type not in NUMERIC:
+            kind = "continuous or integer" if self.role == "dose" else "integer (days since the first event)"
+            raise ValueError(f"role: {self.role} needs a numeric column: write type: {kind}, or take the role out")
+        if self.role == "stop" and self.bounds and self.bounds[0] != 0:
+            raise ValueError("role: stop needs bounds from 0, the patient's first event: write bounds: [0, high]")
         if self.type in NUMERIC and self.knowledge and self.knowledge.typical is not None:
             assert self.bounds is not None
             if not self.bounds[0] <= self.knowledge.typical <= self.bounds[1]:
@@ -278,6 +283,11 @@ class Dictionary(Entry):
                     raise ValueError(f"outcome.{role} names no column of patients")
             if not columns[self.outcome.time].numeric:
                 raise ValueError("outcome.time needs a numeric column: days, never a date")
+            if (bounds := columns[self.outcome.time].bounds) and bounds[0] != 0:
+                raise ValueError(
+                    "outcome.time needs bounds from 0, the patient's first event: in patients, write "
+                    f"{self.outcome.time}: bounds: [0, {bounds[1]:g}]"
+                )
             status = columns[self.outcome.status]
             if not status.categories or self.outcome.censored not in status.categories:
                 raise ValueError("outcome.censored is not a category of the status column")

@@ -35,15 +35,14 @@ _ENDS = (
 )  # fmt: skip
 _STATUSES = ("status", "outcome", "event", "vital_status", "fustat", "death", "dead", "died")
 _CENSORED = ("censored", "alive", "lost", "0", "no", "false", "none")
-_ROLES = {
-    "stop": "stop",
-    "end": "stop",
-    "stop_day": "stop",
-    "end_day": "stop",
-    "code": "code",
-    "drug": "code",
-    "dose": "dose",
-}
+_END_WORDS = re.compile(r"follow_?up|futime|surviv|time_to_|last_(?:seen|contact|visit)")
+"""A column of `patients` named so, of more than two numbers, holds days as well."""
+_ROLES = (
+    (re.compile(r"(?:stop|end|finish)(?:_?(?:day|week|month|year)s?)?|(?:day|week|month|year)s?_(?:stop|end)"), "stop"),
+    (re.compile(r"code|drug"), "code"),
+    (re.compile(r"(?:\w+_)?dos(?:e|age)(?:_\w+)?"), "dose"),
+)
+"""Which names in `events` mean which role."""
 _DAYS_IN = {"week": 7.0, "month": 30.4375, "year": 365.25}
 
 _MOST_CATEGORIES = 20
@@ -164,7 +163,8 @@ class _Proposal:
         self._name = name
         patient = frame.iloc[:, 0]
         constant = {key: bool(frame[key].groupby(patient).nunique().max() <= 1) for key in frame}
-        self._time = None if name == "patients" else _first_named(frame[[k for k in frame if not constant[k]]], _TIMES)
+        changing = frame[[key for key in frame if not (shared and constant[key])]]
+        self._time = None if name == "patients" else _first_named(changing, _TIMES)
         self._columns["patient_id"] = {"type": "id"} | _source("patient_id", frame.columns[0])
         for key in frame.columns[1:]:
             if not shared or constant[key] == (name == "patients"):
@@ -199,7 +199,7 @@ class _Proposal:
                 f"{key} holds {held}: write days since the patient's first visit into the file instead."
             )
             return column | {"bounds": [0, 3650], "unreviewed": f"holds {held.partition(',')[0]}; days are needed"}
-        factor = _days_in(key)
+        factor = _days_in(key if re.search("day|week|month|year", key.lower()) else str(self._time))
         high = _outward(0, float(np.nanmax(numbers(cells))) * factor)[1]
         column |= {"bounds": [0, high], "unreviewed": READ_FROM_DATA}
         return column | ({"multiply": factor} if factor != 1 else {})
@@ -215,11 +215,15 @@ class _Proposal:
                 f"{key} is left out: it holds dates, which identify patients. Days since the first visit are fine."
             )
             return None
-        if self._name == "patients" and name in _ENDS and _is_number(present):
-            return self._day(key, cells) | {"role": "outcome"}
-        column = (
-            _role(self._name, name) | _kind(self._name, present) | ({"missing": True} if cells.isna().any() else {})
-        )
+        role, missing = _role(self._name, name), {"missing": True} if cells.isna().any() else {}
+        if self._name == "patients" and _is_end(name, present):
+            return self._day(key, cells) | {"role": "outcome"} | missing
+        if role in ("stop", "dose") and not _is_number(present):
+            self.remarks.append(f"{key} holds words: write numbers into the file, and `role: {role}` here.")
+            role = None
+        if role == "stop":
+            return self._day(key, cells) | {"role": "stop"} | missing
+        column = ({"role": role} if role else {}) | _kind(self._name, present, role) | missing
         if column["type"] == "text" and self._name != "notes":
             self.remarks.append(
                 f"{key} is left out: it is free text, or identifies someone. Declare it if it is neither."
@@ -228,19 +232,26 @@ class _Proposal:
         return column
 
 
-def _role(table: str, name: str) -> dict[str, Any]:
-    role = {"patients": "static", "visits": "measurement"}.get(table) or _ROLES.get(name)
-    return {"role": role} if role else {}
+def _role(table: str, name: str) -> str | None:
+    if table in ("patients", "visits"):
+        return "static" if table == "patients" else "measurement"
+    return next((role for names, role in _ROLES if table == "events" and names.fullmatch(name)), None)
 
 
-def _kind(table: str, present: pd.Series[Any]) -> dict[str, Any]:
-    """Type, and bounds or categories, of a column without its missing cells."""
+def _is_end(name: str, present: pd.Series[Any]) -> bool:
+    """Whether a column of `patients` says when follow-up ended."""
+    named = name in _ENDS or (_END_WORDS.search(name) and present.nunique() > 2)
+    return bool(named) and _is_number(present)
+
+
+def _kind(table: str, present: pd.Series[Any], role: str | None) -> dict[str, Any]:
+    """Type, and bounds or categories, of a column without its missing cells. A dose stays a number, however few there are."""
     marked = {"unreviewed": READ_FROM_DATA}
     distinct = sorted(present.unique())
     if _is_number(present):
         values = numbers(present)
         whole = bool((values % 1 == 0).all())
-        if whole and len(distinct) <= _MOST_STEPS and len(distinct) >= 2:
+        if whole and len(distinct) <= _MOST_STEPS and role != "dose":
             kind = "ordinal" if len(distinct) > 2 else "categorical"
             return {"type": kind, "categories": sorted(distinct, key=float)} | marked
         skewed = values.min() > 0 and values.quantile(0.95) > 2.5 * values.median()

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from small_cohort import DICTIONARY, make
 
-from synthgen.dictionary import Column, Dictionary, Knowledge, read_dictionary
+from synthgen.dictionary import Column, Dictionary, Knowledge, parse, read_dictionary
+from synthgen.errors import ConfigError
 from synthgen.storage import as_written
 
 
@@ -72,3 +73,33 @@ def test_the_dictionary_of_written_files_has_nothing_to_convert(dictionary: Dict
     columns = [c for table in written.tables.values() for c in table.columns.values()]
     assert all(c.source is None and c.recode is None and c.multiply is None for c in columns)
     assert Dictionary.model_validate(written.model_dump(mode="json")) == written
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("events", "dose", {"type": "categorical", "categories": ["1", "2"], "role": "dose"}),
+            "role: dose needs a numeric",
+        ),
+        (
+            ("events", "stop", {"type": "text", "role": "stop"}),
+            "role: stop needs a numeric column: write type: integer",
+        ),
+        (
+            ("visits", "stage", {"type": "ordinal", "categories": ["1", "2"], "role": "time"}),
+            "role: time needs a numeric",
+        ),
+        (("events", "stop", {"type": "integer", "bounds": [70, 3000], "role": "stop"}), "write bounds: \\[0, high\\]"),
+        (
+            ("patients", "followup_days", {"type": "integer", "bounds": [70, 3000]}),
+            "write followup_days: bounds: \\[0, 3000\\]",
+        ),
+    ],
+)
+def test_days_and_doses_are_numbers_and_days_start_at_nought(change: tuple, words: str):
+    table, name, column = change
+    content = yaml.safe_load(DICTIONARY)
+    content["tables"][table]["columns"][name] = column
+    with pytest.raises(ConfigError, match=words):
+        parse(Dictionary, content, "cohort.yaml")

@@ -225,3 +225,45 @@ def test_validate_lists_every_breach_and_says_no(tmp_path: Path, cli):
     code, _, err = cli("validate", tmp_path / "nowhere.yaml")
     assert code == 2
     assert "nowhere.yaml: no such file" in err
+
+
+def test_stops_and_ends_of_follow_up_are_days_and_doses_are_numbers(tmp_path: Path):
+    n = 40
+    ids = [f"P{i:02d}" for i in range(n)]
+    skewed = np.geomspace(71, 2900, n).round().astype(int)
+    pd.DataFrame({"patient_id": ids, "last_seen": skewed, "status": ["alive", "dead"] * (n // 2)}).to_csv(
+        tmp_path / "patients.csv", index=False
+    )
+    pd.DataFrame(
+        {
+            "patient_id": ids,
+            "start": range(n),
+            "stop_day": skewed,
+            "dose": [100, 250] * (n // 2),
+            "code": ["a", "b"] * (n // 2),
+        }
+    ).to_csv(tmp_path / "events.csv", index=False)
+    dictionary = Dictionary.model_validate(draft(tmp_path).content)
+    patients, events = dictionary.tables["patients"].columns, dictionary.tables["events"].columns
+    for column in (patients["last_seen"], events["stop_day"]):
+        assert (column.type, column.bounds, column.scale) == ("integer", (0, 3000), "linear")
+    assert dictionary.outcome is not None
+    assert dictionary.outcome.time == "last_seen"
+    assert (events["stop_day"].role, events["dose"].role, events["dose"].numeric) == ("stop", "dose", True)
+    assert len(read_cohort(tmp_path, dictionary)) == n
+
+
+def test_a_dose_in_words_is_remarked_and_has_no_role(tmp_path: Path):
+    pd.DataFrame(
+        {"patient_id": [1, 1, 2, 2] * 2, "day": range(8), "dose": ["5 mg", "7 mg"] * 4, "code": ["a", "b"] * 4}
+    ).to_csv(tmp_path / "events.csv", index=False)
+    proposal = draft(tmp_path)
+    assert "dose holds words: write numbers into the file" in proposal.text
+    assert Dictionary.model_validate(proposal.content).tables["events"].columns["dose"].role is None
+
+
+def test_a_stop_in_the_file_of_weeks_is_in_weeks(tmp_path: Path):
+    pd.DataFrame({"patient_id": [1, 1, 2], "week": [0, 4, 1], "stop": [2, 8, 9], "code": ["a", "b", "a"]}).to_csv(
+        tmp_path / "events.csv", index=False
+    )
+    assert draft(tmp_path).content["tables"]["events"]["columns"]["stop"]["multiply"] == 7

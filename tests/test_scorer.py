@@ -47,7 +47,7 @@ def dictionary() -> Dictionary:
     signs = {n: {"type": "categorical", "categories": c, "missing": True} for n, c in levels.items()}
     signs |= dict.fromkeys(("ascites", "hepato", "spiders"), SIGN)
     patients = {
-        "futime": number(),
+        "futime": number() | {"bounds": [0, 1e6]},
         "status": {"type": "categorical", "categories": ["0", "1", "2"], "missing": True},
         "trt": SIGN,
         "age": number(),
