@@ -18,8 +18,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -150,34 +153,40 @@ FIXED = ("another real sample",)
 """What does not change with the seed."""
 
 
-def run(count: int, seeds: int, only: str = "", cheap: bool = False, minutes: float = np.inf) -> Values:
-    """Every system on every split and seed; no new split is begun after `minutes`."""
-    start = time.monotonic()
-    torch.set_num_threads(1)
+def run(count: int, seeds: int, only: str = "", cheap: bool = False, workers: int = 1) -> Iterator[Values]:
+    """Every system on every split and seed, `workers` splits at a time: what is known after each split."""
     dictionary = read_dictionary(FOLDER / "cohort.yaml")
-    cohort = read_cohort(FOLDER, dictionary)
+    todo = list(splits(dictionary, read_cohort(FOLDER, dictionary), count))
     values: Values = defaultdict(dict)
-    for split in splits(dictionary, cohort, count):
-        if time.monotonic() - start > 60 * minutes:
-            break
-        train, holdout = View.of(split.train, dictionary), View.of(split.holdout, dictionary)
-        for (system, setting), make in SYSTEMS.items():
-            if only not in f"{system}, {setting}":
-                continue
-            for seed in range(1 if system in FIXED else seeds):
-                began = time.monotonic()
-                made = make(split, seed)
-                took = time.monotonic() - began
-                found = measures(dictionary, train, holdout, View.of(made, dictionary), LABS, not cheap)
-                if system not in FIXED:
-                    found["membership_auc"] = membership(dictionary, split.train, split.holdout, made)
-                for metric, value in (found | {"fit_and_sample_s": took}).items():
-                    values[system, setting, metric][split.number, seed] = value
-                print(
-                    f"split {split.number} seed {seed} {system}, {setting}: {took:.0f} s", file=sys.stderr, flush=True
-                )
-        for metric, value in measures(dictionary, train, holdout, train, LABS, not cheap).items():
-            if "tstr" in metric and not only:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(on_split, todo, repeat(seeds), repeat(only), repeat(cheap)):
+            for key, by_seed in found.items():
+                values[key] |= by_seed
+            yield values
+
+
+def on_split(split: Split, seeds: int, only: str, cheap: bool) -> Values:
+    """Every system on one split."""
+    torch.set_num_threads(1)
+    dictionary = split.dictionary
+    train, holdout = View.of(split.train, dictionary), View.of(split.holdout, dictionary)
+    values: Values = defaultdict(dict)
+    for (system, setting), make in SYSTEMS.items():
+        if only not in f"{system}, {setting}":
+            continue
+        for seed in range(1 if system in FIXED else seeds):
+            began = time.monotonic()
+            made = make(split, seed)
+            took = time.monotonic() - began
+            found = measures(dictionary, train, holdout, View.of(made, dictionary), LABS, not cheap)
+            if system not in FIXED:
+                found["membership_auc"] = membership(dictionary, split.train, split.holdout, made)
+            for metric, value in (found | {"fit_and_sample_s": took}).items():
+                values[system, setting, metric][split.number, seed] = value
+            print(f"split {split.number} seed {seed} {system}, {setting}: {took:.0f} s", file=sys.stderr, flush=True)
+    if not only and not cheap:
+        for metric, value in measures(dictionary, train, holdout, train, LABS).items():
+            if "tstr" in metric:
                 values["real training patients", "TRTR", metric][split.number, 0] = value
     return values
 
@@ -269,22 +278,21 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="systems and settings whose name holds this")
-    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no new split after so long")
+    parser.add_argument("--workers", type=int, default=1, help="splits at a time")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="one split and seed, no classifiers")
     arguments = parser.parse_args()
     count, seeds = (1, 1) if arguments.quick else (arguments.splits, arguments.seeds)
-    values = run(count, seeds, arguments.only, arguments.quick, arguments.minutes)
-    if not arguments.only:
-        values |= peers(arguments.quick)
-    rows = [
-        {"system": system, "setting": setting, "metric": metric, **summarised(found)}
-        for (system, setting, metric), found in values.items()
-    ]
+    scored: Values = {} if arguments.only else peers(arguments.quick)
+    for values in run(count, seeds, arguments.only, arguments.quick, arguments.workers):
+        rows = [
+            {"system": system, "setting": setting, "metric": metric, **summarised(found)}
+            for (system, setting, metric), found in (values | scored).items()
+        ]
+        if arguments.json:
+            command = "python " + " ".join(sys.argv)
+            arguments.json.write_text(json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
     print(table(rows))
-    if arguments.json:
-        command = "python " + " ".join(sys.argv)
-        arguments.json.write_text(json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
