@@ -14,7 +14,7 @@ import yaml
 
 from privacy.files import write_durably
 from synthgen.conformance import numbers, words
-from synthgen.dictionary import TABLES
+from synthgen.dictionary import TABLES, Dictionary
 from synthgen.errors import ConfigError
 from synthgen.formats import csv, parquet
 
@@ -76,6 +76,31 @@ class Draft:
         for name, table in self.content["tables"].items():
             lines += [f"  {name}:", *_comments(self.remarks.get(name, []), 4), *_yaml(table, 4)]
         return "\n".join(lines) + "\n"
+
+
+_JOB = """\
+# A job drafted by `synthgen init`. All its keys: docs/configuration.md
+name: {name}
+cohort: cohort.yaml
+privacy:
+  epsilon: 3        # all that may be learnt of a patient, over every generator; lower promises more and learns less
+generators:
+  {generator}: {{}}  # registered generators and their settings
+holdout: 0.5        # this share of the patients is kept from training, to compare and attack with: half are left to learn from
+seed: 1             # for everything but the noise
+# patients: 1000    # how many synthetic patients; default: the declared size of the training set
+# audit: standard   # how deep the attacks go: quick (default), standard or deep
+# knowledge: vague  # leave out the dictionary's public knowledge
+"""
+
+
+def write_job(folder: Path, dictionary: Dictionary) -> Path:
+    """Writes a first `job.yaml` beside the draft, unless there is one; its path."""
+    path = folder / "job.yaml"
+    if not path.exists():
+        generator = "phenotypes" if "phenotypes" in dictionary.tables else "ehr"
+        write_durably(path, _JOB.format(name=dictionary.name, generator=generator).encode())
+    return path
 
 
 def write_draft(folder: Path) -> Path:

@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT
 from small_cohort import bytes_of, make
 
+from synthgen.config import load_job
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.drafting import draft, write_draft
 from synthgen.errors import ConfigError, DataError
@@ -202,6 +203,14 @@ def test_init_and_validate_on_the_command_line(folder: Path, cli):
     code, out, _ = cli("init", folder)
     assert code == 0
     assert "4 tables" in out
+    assert [line.split()[1] for line in out.splitlines()[-3:]] == ["validate", "plan", "run"]
+    job = load_job(folder / "job.yaml")
+    assert (job.name, job.cohort, job.privacy.epsilon, list(job.generators)) == (
+        "clinic-a",
+        folder / "cohort.yaml",
+        3,
+        ["ehr"],
+    )
     code, out, _ = cli("validate", folder, "--json")
     answer = json.loads(out)
     assert (code, answer["conforms"], answer["breaches"]) == (0, True, [])
@@ -267,3 +276,9 @@ def test_a_stop_in_the_file_of_weeks_is_in_weeks(tmp_path: Path):
         tmp_path / "events.csv", index=False
     )
     assert draft(tmp_path).content["tables"]["events"]["columns"]["stop"]["multiply"] == 7
+
+
+def test_a_job_that_is_there_is_kept(folder: Path, cli):
+    (folder / "job.yaml").write_text("mine")
+    assert cli("init", folder)[0] == 0
+    assert (folder / "job.yaml").read_text() == "mine"
