@@ -51,14 +51,8 @@ _ALLELES = {
     "recessive": (0.45, 0.1, 0.4, 0.01),
     "x-linked": (0.02, 0.4, 0.02, 0.5),
 }
-_USUAL = {
-    "sex": (0.45, 0.45, 0.003),
-    "onset": (0.03, 0.12, 0.08, 0.15, 0.12, 0.08, 0.1),
-    "vital_status": (0.1, 0.06),
-    "last_seen": (0.08, 0.14, 0.18, 0.1, 0.12, 0.1),
-    "variant_class": (0.4, 0.32, 0.1, 0.04, 0.04, 0.04, 0.04),
-}
-"""What is usual in published series of Mendelian disease, written down without looking at any."""
+_EVEN = ("sex", "onset", "vital_status", "last_seen", "variant_class")
+"""Groups of which nothing is presumed: each category, and not being recorded, is expected equally often."""
 _ONSET_STATED, _ONSET_OTHER = 0.45, 0.06
 
 
@@ -93,10 +87,11 @@ def _level(group: str, j: int, category: str, mode: str, onsets: frozenset[str])
     if group == "alleles":
         return (f"alleles {category} {mode}", _ALLELES[mode][j])
     if group == "sex" and mode == "x-linked":
-        return (f"sex {category} x-linked", (0.35, 0.55, 0.003)[j])
+        return (f"sex {category} x-linked", (0.2, 0.6, 0.01)[j])
     if group == "onset" and onsets:
         return ("onset stated", _ONSET_STATED) if category in onsets else ("onset other", _ONSET_OTHER)
-    return (f"{group} {category}", _USUAL[group][j])
+    assert group in _EVEN
+    return (f"{group} {category}", 1 / (1 + len(GROUPS[group])))
 
 
 def _mode(catalogue: Catalogue, disease: str) -> str:
