@@ -166,12 +166,17 @@ def individual(run: Run) -> list[Finding]:
 
 # Replay and coupling ------------------------------------------------------------------------------------------------------
 def replay(run: Run, name: str, train: Cohort, progress: Progress = lambda *_: None) -> list[Finding]:
-    """Fits a generator again from its recorded answers, first without any patient (blank records): is it the same model? Then
-    with the patients, to compare every statistic on the way with the same after half of them have left."""
+    """Fits a generator again from its recorded answers, first one that never met a patient, on one blank row: is it the same
+    model? Then with the patients, to compare every statistic on the way with the same after half of them have left."""
     from synthgen.plugins import generator_class
     from synthgen.randomness import child_seed
 
-    def fitted(records: dict[str, Tensor]) -> tuple[Witness, int, list[str]]:
+    def made() -> Generator:
+        fresh = generator_class(name)(run.dictionary, run.job.generators[name])
+        fresh.pretrain(seed, run.workspace.cache, progress)
+        return fresh
+
+    def fitted(model: Generator, records: dict[str, Tensor]) -> tuple[Witness, int, list[str]]:
         with tempfile.TemporaryDirectory() as folder:
             answers, saved = Path(folder, "answers"), Path(folder, "model")
             shutil.copytree(run.folder / "answers" / name, answers)
@@ -183,14 +188,14 @@ def replay(run: Run, name: str, train: Cohort, progress: Progress = lambda *_: N
             model.save(saved)
             return witness, len(journal) - recorded, _differing(run.folder / "models" / name, saved)
 
-    model = generator_class(name)(run.dictionary, run.job.generators[name])
     seed = child_seed(run.job.seed, "train")
-    model.pretrain(seed, run.workspace.cache, progress)
+    model = made()
     records = model.encode(train)
-    _, asked, differing = fitted({k: torch.zeros_like(v) for k, v in records.items()})
+    blank = {k: torch.zeros((1, *v.shape[1:]), dtype=v.dtype) for k, v in records.items()}
+    _, asked, differing = fitted(made(), blank)
     findings = [_replayed(name, asked, differing)]
     if findings[0].verdict == "pass":
-        witness, *_ = fitted(records)
+        witness, *_ = fitted(model, records)
         findings.append(_coupled(name, _changed_rows(model, train, records), witness.coupled))
     return findings
 
