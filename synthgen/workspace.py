@@ -34,16 +34,23 @@ def default_workspace() -> Path:
     return Path(os.environ.get("SYNTHGEN_WORKSPACE", "workspace"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Workspace:
     """A workspace folder; made when first used."""
 
     root: Path
 
+    def __init__(self, root: str | Path) -> None:
+        object.__setattr__(self, "root", Path(root))
+
     @property
     def cache(self) -> Path:
         """Public pretraining, shared by all runs."""
         return _made(self.root / "cache")
+
+    def high_water(self, run_id: str, generator: str) -> Path:
+        """Where it is kept, outside the run's own folder, how many noisy answers a run was ever given."""
+        return _made(self.root / "answered") / f"{run_id}-{generator}"
 
     @property
     def key(self) -> bytes:
@@ -56,22 +63,35 @@ class Workspace:
         """What was spent, in this workspace's database."""
         from privacy.ledger import Ledger
 
-        url = os.environ.get(DATABASE, f"sqlite:///{(_made(self.root) / 'ledger.db').resolve()}")
-        return Ledger(url, self.key)
+        key, url = self.key, os.environ.get(DATABASE)  # the key first: a database without one is refused
+        if url is None:
+            database = _made(self.root) / "ledger.db"
+            database.touch(mode=0o600)  # SQLite would let everybody read it
+            url = f"sqlite:///{database.resolve()}"
+        return Ledger(url, key)
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
         folder = self.root / "runs"
         return [Run(f) for f in sorted(folder.iterdir()) if (f / "job.json").exists()] if folder.exists() else []
 
-    def run(self, run_id: str | None = None) -> Run:
-        """One run by its id (or an unambiguous beginning of it); the newest without one."""
-        found = [r for r in self.runs() if run_id is None or r.id.startswith(run_id)]
-        if run_id is None and found:
-            return found[-1]
+    def run(self, run_id: str | None = None, done: str | None = None) -> Run:
+        """One run by its id (or an unambiguous beginning of it); without one the newest.
+
+        Args:
+            done: a stage that the run needs to have finished; the newest is the newest that has.
+        """
+        runs = self.runs()
+        if run_id is None:
+            found = [r for r in runs if done is None or done in r.stages][-1:]
+            what = f"no run has reached {done}" if runs else "no run"
+        else:
+            found = [r for r in runs if r.id.startswith(run_id)]
+            what = f"{len(found)} runs begin with {run_id}" if found else f"no run {run_id}"
         if len(found) != 1:
-            what = f"{len(found)} runs begin with {run_id}" if found else f"no run {run_id or ''}".rstrip()
             raise WorkspaceError(f"{self.root}: {what}; `synthgen status` lists them")
+        if done is not None and done not in found[0].stages:
+            raise WorkspaceError(f"run {found[0].id} has not reached {done}; `synthgen resume {found[0].id}`")
         return found[0]
 
     def new_run(self, job: Job, dictionary: Dictionary, plan: Plan) -> Run:
@@ -196,8 +216,10 @@ class Run:
 
 
 def _made(folder: Path) -> Path:
+    """The folder, for nobody else to look into, and so every folder above it that was made for it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in [*reversed(folder.parents), folder]:
+            part.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise WorkspaceError(f"{folder}: cannot be made ({error.strerror})") from None
     return folder

@@ -33,7 +33,7 @@ def command(
     from synthgen.release import release
     from synthgen.report.of_run import context_of
 
-    found = workspace(folder).run(run)
+    found = workspace(folder).run(run, done="report")
     unfinished = [stage for stage in STAGES if stage not in found.stages]
     with found.locked():
         bundle = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)

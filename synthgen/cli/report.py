@@ -10,7 +10,7 @@ def command(run: RunArgument = None, folder: WorkspaceOption = None, as_json: Js
     from synthgen.pipeline import Work, report
     from synthgen.progress import Silent
 
-    found = workspace(folder).run(run)
+    found = workspace(folder).run(run, done="flag")
     found.read_json("stages.json")
     with found.locked():
         report(Work(found, Silent()))

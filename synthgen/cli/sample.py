@@ -37,7 +37,7 @@ def command(
     if out.exists():
         raise ConfigError(f"{out}: exists already; name a folder that does not")
     pairs = dict(_pair(w) for w in where or ())
-    found = workspace(folder).run(run)
+    found = workspace(folder).run(run, done="train")
     cohorts = [draw(found, patients, seed + k, pairs) for k in range(replicates)]
     out.mkdir(parents=True)
     for k, cohort in enumerate(cohorts):

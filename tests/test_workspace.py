@@ -1,0 +1,70 @@
+"""A workspace: which run a command takes, what `status` says of it, and who may look into the folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import synthgen as sg
+from synthgen.errors import WorkspaceError
+
+
+def runs_that_reached(root: Path, *stages: str | None) -> list[sg.Run]:
+    """One run each, oldest first, that has finished everything up to that stage and holds nothing else."""
+    from synthgen.pipeline import STAGES
+
+    job = sg.load_job(ROOT / "configs" / "pbc.yaml")
+    planned = sg.plan(job, job.dictionary)
+    runs = []
+    for number, last in enumerate(stages):
+        run = sg.Workspace(root).new_run(job, job.dictionary, planned)
+        run = sg.Run(run.folder.rename(run.folder.with_name(f"2030010{number}-000000-pbc-abcd")))
+        done = list(STAGES)[: list(STAGES).index(last) + 1] if last else []
+        run.write_json("stages.json", {stage: {"seconds": 1.0, "peak_mb": 300} for stage in done})
+        runs.append(run)
+    return runs
+
+
+def test_the_newest_run_is_the_newest_that_came_so_far(tmp_path: Path):
+    reported, trained, refused = runs_that_reached(tmp_path, "report", "train", "split")
+    place = sg.Workspace(str(tmp_path))
+    assert place.run() == refused
+    assert place.run(done="train") == trained
+    assert place.run(done="flag") == place.run(done="report") == reported
+    assert place.run(trained.id, done="train") == trained
+    with pytest.raises(WorkspaceError, match=f"run {refused.id} has not reached train; `synthgen resume {refused.id}`"):
+        place.run(refused.id, done="train")
+
+
+def test_where_no_run_came_so_far_it_is_said(tmp_path: Path):
+    runs_that_reached(tmp_path, "split")
+    with pytest.raises(WorkspaceError, match="no run has reached report; `synthgen status` lists them"):
+        sg.Workspace(tmp_path).run(done="report")
+
+
+@pytest.mark.parametrize(("command", "stage"), [("report", "flag"), ("release", "report"), ("sample", "train")])
+def test_commands_ask_for_the_stage_they_need(command: str, stage: str, tmp_path: Path, cli):
+    (run,) = runs_that_reached(tmp_path, "charge")
+    arguments = (command, tmp_path / "out", run.id) if command == "sample" else (command, run.id)
+    code, _, err = cli(*arguments, "--workspace", tmp_path)
+    assert code == 2
+    assert f"run {run.id} has not reached {stage}" in err
+
+
+def test_nobody_else_looks_into_a_workspace(tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "shared").mkdir(mode=0o755)
+        runs_that_reached(tmp_path / "a" / "b", "split")
+        made = sg.Workspace(tmp_path / "shared")
+        made.ledger()
+    finally:
+        os.umask(before)
+    folders = [tmp_path / "a", *(path for path in (tmp_path / "a").rglob("*") if path.is_dir())]
+    assert len(folders) == 4
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in made.root.glob("ledger*")} == {0}
