@@ -45,7 +45,12 @@ def command(
     ]
     words = [
         f"{s.dataset}: epsilon {s.micro_epsilon / 1e6:.6f} of {s.cap.epsilon if s.cap else 0:g} at delta {s.delta or 0:g}, "
-        f"{len(s.runs)} runs composed"
+        f"{len(s.runs)} {'run' if len(s.runs) == 1 else 'runs'} composed"
         for s in spent
+    ]
+    words += [
+        f"warning: {s.dataset}: the cap of {s.cap.epsilon:g} is below what is spent already; no run on it can be charged"
+        for s in spent
+        if s.cap and s.micro_epsilon / 1e6 > s.cap.epsilon
     ]
     emit({"cohorts": rows}, "\n".join(words) or "nothing was spent yet", as_json)

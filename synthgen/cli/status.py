@@ -17,7 +17,7 @@ def command(run: RunArgument = None, folder: WorkspaceOption = None, as_json: Js
         emit_run(place.run(run), as_json)
         return
     rows = [summary(r) for r in place.runs()]
-    words = [f"{row['run']}  {row['state']:<24} epsilon {row['epsilon'] or 'NONE'}" for row in rows]
+    words = [f"{r['run']}  {r['job']}  {r['state']:<24} {_price(r)}  {_verdicts(r)}".rstrip() for r in rows]
     emit({"runs": rows}, "\n".join(words) or f"{place.root}: no runs yet; `synthgen run JOB` makes one", as_json)
 
 
@@ -26,11 +26,15 @@ def summary(run: Run) -> dict[str, Any]:
     from synthgen.pipeline import STAGES
 
     todo = [stage for stage in STAGES if stage not in run.stages]
+    verdicts = [f.verdict for f in run.findings]
     return {
         "run": run.id,
+        "job": run.job.name,
         "folder": str(run.folder),
         "state": f"stopped before {todo[0]}" if todo else "finished",
         "epsilon": run.plan.epsilon,
+        "charged": "charge" in run.stages,
+        "verdicts": {v: verdicts.count(v) for v in ("pass", "fail", "inconclusive")},
         "stages": run.stages,
         "report": str(run.report) if run.report.exists() else None,
     }
@@ -39,14 +43,23 @@ def summary(run: Run) -> dict[str, Any]:
 def emit_run(run: Run, as_json: bool) -> None:
     """A run's state, its verdicts and where its report lies."""
     row = summary(run)
-    verdicts = [f.verdict for f in run.findings]
-    row["verdicts"] = {v: verdicts.count(v) for v in ("pass", "fail", "inconclusive")}
     took = [f"  {stage:<9} {t['seconds']:>7.1f} s {t['peak_mb']:>6} MB" for stage, t in run.stages.items()]
-    spent = "NO PRIVACY: never releasable" if row["epsilon"] is None else f"epsilon {row['epsilon']:.4f}"
-    counted = ", ".join(f"{n} {v}" for v, n in row["verdicts"].items())
+    head = f"{run.id}: {row['state']}; {_price(row)}; {_verdicts(row) or 'no verdict yet'}"
     last = f"report: {row['report']}" if row["report"] else f"go on with: synthgen resume {run.id}"
     emit(
         row,
-        "\n".join([f"{run.id}: {row['state']}; {spent}; {counted}", *took, f"synthetic: {run.folder}/synthetic", last]),
+        "\n".join([head, *took, f"synthetic: {run.folder}/synthetic", last]),
         as_json,
     )
+
+
+def _price(row: dict[str, Any]) -> str:
+    """What it cost; what it would cost, as long as nothing was charged."""
+    if row["epsilon"] is None:
+        return "NO PRIVACY: never releasable"
+    return f"{'epsilon' if row['charged'] else 'planned'} {row['epsilon']:.4f}"
+
+
+def _verdicts(row: dict[str, Any]) -> str:
+    counts: dict[str, int] = row["verdicts"]
+    return ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) if any(counts.values()) else ""
