@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Origin = Literal["real", "synthetic"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cohort:
     """A cohort that keeps to its dictionary: `Cohort.checked` is the way to make one from untrusted tables.
 
@@ -43,6 +43,10 @@ class Cohort:
         if breaches:
             raise DataError(breaches)
         return cls(**conformed, origin=origin)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        """Which tables, and never a row: it may stand in a log or a traceback."""
+        return f"Cohort({self.origin}: {', '.join(self.tables)})"
 
     def __len__(self) -> int:
         """How many patients."""
