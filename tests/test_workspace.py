@@ -68,3 +68,58 @@ def test_nobody_else_looks_into_a_workspace(tmp_path: Path):
     assert len(folders) == 4
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in made.root.glob("ledger*")} == {0}
+
+
+def test_status_says_what_is_planned_and_what_is_spent(tmp_path: Path, cli):
+    charged, waiting = runs_that_reached(tmp_path, "charge", "split")
+    epsilon = charged.plan.epsilon
+    charged.write_lines("findings.jsonl", [sg.Finding("marginals", "shape", 0.9, "pass", "Agree.", "fidelity")])
+    code, out, _ = cli("status", "--workspace", tmp_path)
+    assert code == 0
+    first, second = out.splitlines()
+    assert f"{charged.id}  pbc  stopped before train" in first
+    assert f"epsilon {epsilon:.4f}  1 pass, 0 fail, 0 inconclusive" in first
+    assert f"planned {epsilon:.4f}" in second
+    assert "epsilon" not in second
+    assert f"planned {epsilon:.4f}; no verdict yet" in cli("status", waiting.id, "--workspace", tmp_path)[1]
+
+
+def test_a_cap_below_what_is_spent_warns(tmp_path: Path, cli):
+    from privacy.budget import Budget
+    from privacy.ledger import TAG_BYTES
+
+    planned = runs_that_reached(tmp_path, "split")[0].plan
+    sg.Workspace(tmp_path).ledger().reserve("r1", "pbc", [b"x" * TAG_BYTES], planned.charges, Budget(10, 1e-4))
+    code, out, _ = cli("budget", "pbc", "--workspace", tmp_path)
+    assert (code, "warning" in out) == (0, False)
+    assert ", 1 run composed" in out
+    code, out, _ = cli("budget", "pbc", "--cap", "1", "--by", "Dr A. Keller", "--workspace", tmp_path)
+    assert code == 0
+    assert "warning: pbc: the cap of 1 is below what is spent already" in out
+
+
+def test_a_refused_release_says_what_to_mend_and_how_to_accept_the_rest():
+    from synthgen.cli.release import explained
+    from synthgen.gate import _of_findings
+
+    class Context:
+        findings = (
+            sg.Finding("membership", "auc", 0.7, "fail", "An attacker succeeds.", "audit"),
+            sg.Finding("survival", "overall", 0.7, "inconclusive", "Too few.", "fidelity"),
+            sg.Finding("tstr", "auc", 0.7, "inconclusive", "Too few.", "utility"),
+        )
+
+    reasons = _of_findings(Context(), {})  # type: ignore[arg-type]
+    mend, accept = explained(reasons, ["synthgen", "release", "r1", "--by", "Dr A"]).split("must be accepted by name:")
+    assert "must be mended:\n- membership/auc failed" in mend.replace(Context.findings[0].name, "membership/auc")
+    names = [f.name for f in Context.findings[1:]]
+    assert all(f"- {name} is inconclusive" in accept for name in names)
+    assert accept.endswith(f"  synthgen release r1 --by 'Dr A' --accept={names[0]} --accept={names[1]}")
+
+
+def test_a_cohort_never_prints_a_patient():
+    import pandas as pd
+
+    cohort = sg.Cohort(pd.DataFrame({"patient_id": ["PLANTED-7"]}), visits=pd.DataFrame({"patient_id": []}))
+    assert repr(cohort) == str(cohort) == "Cohort(real: patients, visits)"
+    assert "PLANTED" not in f"{[cohort]!r}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from synthgen.cli.console import Json, emit
+from synthgen.cli.console import Json, emit, fail
 from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
 
 Accept = Annotated[
@@ -29,15 +31,40 @@ def command(
     if verify is not None:
         _verify(verify, key, as_json)
         return
+    from privacy.errors import NotReleasable
     from synthgen.pipeline import STAGES
     from synthgen.release import release
     from synthgen.report.of_run import context_of
 
     found = workspace(folder).run(run, done="report")
     unfinished = [stage for stage in STAGES if stage not in found.stages]
-    with found.locked():
-        bundle = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
+    try:
+        with found.locked():
+            bundle = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
+    except NotReleasable as refusal:
+        where = ["--workspace", str(folder)] if folder else []
+        again = ["synthgen", "release", found.id, *where, "--by", by or "PERSON"]
+        fail(explained(refusal.reasons, [*again, *(f"--accept={name}" for name in accept or ())]), "NotReleasable")
+        raise typer.Exit(1) from None
     emit({"bundle": str(bundle), "released_by": by}, f"released by {by}: {bundle}", as_json)
+
+
+def explained(reasons: list[str], again: list[str]) -> str:
+    """A refusal, in what has to be mended and what a person may accept; at its end the command that accepts all of that."""
+    names = {reason: found[1] for reason in reasons if (found := _ACCEPTABLE.search(reason))}
+    mend = [f"- {reason}" for reason in reasons if reason not in names]
+    lines = ["not releasable"]
+    if mend:
+        lines += ["", "must be mended:", *mend]
+    if names:
+        command = shlex.join([*again, *(f"--accept={name}" for name in names.values())])
+        lines += ["", "must be accepted by name:", *(f"- {_ACCEPTABLE.sub('', reason)}" for reason in names)]
+        lines += ["", "to accept all of these" + (", once the rest is mended:" if mend else ":"), f"  {command}"]
+    return "\n".join(lines)
+
+
+_ACCEPTABLE = re.compile(r" \(`--accept (.+?) --by [^`]*`\)")
+"""How the gate names what a person may accept."""
 
 
 def _verify(bundle: Path, key: str | None, as_json: bool) -> None:
