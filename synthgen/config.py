@@ -100,7 +100,10 @@ def load_job(path: str | Path) -> Job:
         ConfigError: with every fault of the file and its place.
     """
     path = Path(path)
-    job = parse(Job, read_yaml(path), str(path))
+    content = read_yaml(path)
+    if isinstance(content, dict) and "tables" in content:
+        raise ConfigError(f"{path}: this is a data dictionary, not a job; a job names it as `cohort`")
+    job = parse(Job, content, str(path))
     base = path.resolve().parent
     return job.model_copy(
         update={"cohort": (base / job.cohort).resolve(), "data": (base / job.data).resolve() if job.data else None}

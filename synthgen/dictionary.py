@@ -6,11 +6,12 @@ disease, each with its source; a generator may be pretrained on them at epsilon 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -72,7 +73,9 @@ class Column(Entry):
         Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"]
         | None
     ) = None
-    """`hpo`, `disease` (OMIM or ORPHA), `gene` (HGNC symbol) and `hgvs` say which vocabulary the cells are of."""
+    """What the column is for: `time` (days), `stop` and `dose` of an event, its `code`; `static` in patients, `measurement` in
+    visits, `outcome` of the two that end follow-up.
+    `hpo`, `disease` (OMIM or ORPHA), `gene` (HGNC symbol) and `hgvs` say which vocabulary the cells are of."""
     label: str | None = None
     unit: str | None = None
     bounds: tuple[float, float] | None = None
@@ -88,7 +91,9 @@ class Column(Entry):
     missing: bool = False
     """Whether a value may be missing."""
     sensitive: bool = False
+    """What an attacker would like to learn of a patient: the attribute inference attack tries to."""
     quasi_identifier: bool = False
+    """What an attacker may know of a patient beforehand."""
     knowledge: Knowledge | None = None
     unreviewed: str | None = None
     """Set by `synthgen init` on what it read from the data; a job refuses it until a person has replaced the bound by a
@@ -364,10 +369,27 @@ def parse(model: type[Model], data: Any, place: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         faults = [
-            f"{place}: {'.'.join(str(part) for part in e['loc']) or 'top level'}: {e['msg'].removeprefix('Value error, ')}"
+            f"{place}: {'.'.join(str(part) for part in e['loc']) or 'top level'}: {_fault(model, e['type'], e['loc'], e['msg'])}"
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigError("\n".join(faults)) from None
+
+
+def _fault(model: type[BaseModel], kind: str, place: tuple[int | str, ...], message: str) -> str:
+    if kind != "extra_forbidden":
+        return message.removeprefix("Value error, ")
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        model = (field and _model_in(field.annotation)) or model
+    near = difflib.get_close_matches(str(place[-1]), model.model_fields, 1)
+    return f"unknown key; did you mean {near[0]}?" if near else "unknown key; docs/configuration.md lists those there are"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The part of a dictionary that an annotation holds: Table of dict[str, Table]."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -396,6 +418,6 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', 'syntax')})") from None
 
 
-def read_dictionary(path: Path) -> Dictionary:
+def read_dictionary(path: str | Path) -> Dictionary:
     """The dictionary in a `cohort.yaml`."""
-    return parse(Dictionary, read_yaml(path), str(path))
+    return parse(Dictionary, read_yaml(Path(path)), str(path))

@@ -33,7 +33,7 @@ _NOT_RECORDED = "NA"
 """What R, and so much of medicine, writes for a missing value."""
 
 
-def read_cohort(folder: Path, dictionary: Dictionary) -> Cohort:
+def read_cohort(folder: str | Path, dictionary: Dictionary) -> Cohort:
     """The real cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary,
     or the one in a zip of phenopackets (`data: cohort.zip`).
 
@@ -43,6 +43,7 @@ def read_cohort(folder: Path, dictionary: Dictionary) -> Cohort:
     Raises:
         DataError: every breach of every table at once, or the first file that cannot be read.
     """
+    folder = Path(folder)
     return _read_packets(folder, dictionary) if folder.suffix == ".zip" else _read_folder(folder, dictionary, "real")
 
 

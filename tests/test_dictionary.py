@@ -10,7 +10,7 @@ from small_cohort import DICTIONARY, make
 
 from synthgen.dictionary import Column, Dictionary, Knowledge, parse, read_dictionary
 from synthgen.errors import ConfigError
-from synthgen.storage import as_written
+from synthgen.storage import as_written, read_cohort
 
 
 @pytest.fixture
@@ -103,3 +103,16 @@ def test_days_and_doses_are_numbers_and_days_start_at_nought(change: tuple, word
     content["tables"][table]["columns"][name] = column
     with pytest.raises(ConfigError, match=words):
         parse(Dictionary, content, "cohort.yaml")
+
+
+def test_an_unknown_key_is_told_what_it_may_have_meant():
+    content = yaml.safe_load(DICTIONARY)
+    content["tables"]["visits"]["columns"]["stage"]["categorys"] = ["1"]
+    with pytest.raises(ConfigError, match=r"visits\.columns\.stage\.categorys: unknown key; did you mean categories\?"):
+        parse(Dictionary, content, "cohort.yaml")
+
+
+def test_paths_may_be_words(tmp_path: Path):
+    folder = make(tmp_path / "cohort")
+    about = read_dictionary(str(folder / "cohort.yaml"))
+    assert len(read_cohort(str(folder), about)) == 4
