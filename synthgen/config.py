@@ -39,6 +39,7 @@ class Job(Entry):
     """One job. Paths are relative to the file the job stands in."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """The job's name; every run of it is called after it."""
     cohort: Path
     """The data dictionary, cohort.yaml."""
     data: Path | None = None

@@ -69,6 +69,7 @@ class Column(Entry):
     """One column: what may stand in it."""
 
     type: Literal["continuous", "integer", "categorical", "ordinal", "text", "file", "id"]
+    """What the cells are; ordinal categories have an order, `file` is a path in the cohort's folder."""
     role: (
         Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"]
         | None
@@ -77,7 +78,9 @@ class Column(Entry):
     visits, `outcome` of the two that end follow-up.
     `hpo`, `disease` (OMIM or ORPHA), `gene` (HGNC symbol) and `hgvs` say which vocabulary the cells are of."""
     label: str | None = None
+    """The name that readers see."""
     unit: str | None = None
+    """Unit of bounds and values."""
     bounds: tuple[float, float] | None = None
     """Public lower and upper bound: a value outside is a breach, and no synthetic value lies outside."""
     categories: tuple[Word, ...] | None = None
@@ -85,7 +88,9 @@ class Column(Entry):
     reference: tuple[float, float] | None = None
     """The range of healthy people."""
     scale: Literal["linear", "log"] = "linear"
+    """`log` for what spreads over orders of magnitude; it needs a lower bound above 0."""
     decimals: int | None = Field(default=None, ge=0, le=12)
+    """Digits after the point in the files."""
     code: str | None = None
     """LOINC:..., HP:..., ORPHA:..."""
     missing: bool = False
@@ -93,8 +98,9 @@ class Column(Entry):
     sensitive: bool = False
     """What an attacker would like to learn of a patient: the attribute inference attack tries to."""
     quasi_identifier: bool = False
-    """What an attacker may know of a patient beforehand."""
+    """What an attacker may know of a patient beforehand: the audit counts how few share it (k-map)."""
     knowledge: Knowledge | None = None
+    """What is publicly known of its values."""
     unreviewed: str | None = None
     """Set by `synthgen init` on what it read from the data; a job refuses it until a person has replaced the bound by a
     public one and removed this mark."""
@@ -149,7 +155,9 @@ class Table(Entry):
     """One table: the file it is read from (without ending, when named as the table itself) and its columns."""
 
     file: str | None = None
+    """The file's name without ending, where it is not the table's."""
     columns: dict[str, Column]
+    """Name -> column."""
     ignore: tuple[str, ...] = ()
     """Columns of the file that are left out on purpose; any other undeclared column is a breach."""
 
@@ -162,12 +170,14 @@ class Outcome(Entry):
     status: str
     """What ended follow-up: one category is `censored`, every other is an event."""
     censored: Word
+    """The category that is no event."""
 
 
 class EventRate(Entry):
     """What is publicly known of one event of the outcome, or one code of the `events` table."""
 
     source: str
+    """Where it is written."""
     per_year: float = Field(ge=0)
     """Rate of the typical patient."""
     severity: float = 0.0
@@ -175,12 +185,14 @@ class EventRate(Entry):
     duration_days: float | None = Field(default=None, gt=0)
     """Typical time from start to stop."""
     dose: float | None = None
+    """Typical dose, in the unit of the dose column."""
 
 
 class Schedule(Entry):
     """When patients are seen, in days."""
 
     source: str
+    """Where it is written."""
     days: tuple[float, ...] = (0.0,)
     """The planned first visits."""
     every: float = Field(default=365.0, gt=0)
@@ -197,6 +209,7 @@ class MendelianDisease(Entry):
     """What is publicly known of one disease of a phenotype cohort: its entry in OMIM or Orphanet."""
 
     label: str
+    """The disease's name."""
     gene: Word | None = None
     """HGNC symbol of the gene that defines it."""
     hgnc: str | None = None
@@ -209,6 +222,7 @@ class DiseaseKnowledge(Entry):
     """What is publicly known of the disease beyond single columns."""
 
     schedule: Schedule | None = None
+    """When patients are seen."""
     outcome: dict[Word, EventRate] = {}
     """One entry for each event category of the outcome's status."""
     events: dict[Word, EventRate] = {}
@@ -221,23 +235,29 @@ class Rule(Entry):
     """A clinical rule: an expression over the columns of one table that must hold in every row."""
 
     name: str
+    """Short name, for reports."""
     table: str = "visits"
+    """The table whose rows it holds for."""
     expression: str
     """For example `ascites == "yes" implies albumin < 4` is written `albumin < 4 or ascites == "no"`. The values of the
     patient's own row of `patients` are in scope; `previous(x)` is the same patient's value at the visit before."""
     severity: Literal["hard", "severe", "moderate", "mild"] = "moderate"
+    """How bad a row that breaks it is; `hard` cannot happen at all."""
     text: str
     """The rule in a clinician's words."""
     source: str | None = None
+    """Where it is written."""
 
 
 class Task(Entry):
     """A prediction that users of the data will want: an event within a horizon, from what is known at a landmark."""
 
     name: str
+    """Short name, for reports."""
     event: tuple[Word, ...]
     """Outcome categories that count as the event."""
     horizon_days: float = Field(gt=0)
+    """The event counts within so many days of the landmark."""
     landmark_days: float = Field(default=0.0, ge=0)
     """Predictors are the visits up to here; only patients still at risk here take part."""
 
@@ -252,19 +272,28 @@ class Dictionary(Entry):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """The cohort's name in the ledger: a corrected or re-exported file keeps it, and keeps what was spent."""
     title: str
+    """What the cohort is, in words."""
     disease: str | None = None
+    """The disease and its code."""
     declared_patients: int = Field(ge=2)
     """The public size of the cohort; rates and normalisers come from it, never from the data. The claim publishes it."""
     provenance: str | None = None
+    """Where the cohort comes from."""
     licence: str | None = None
+    """On what terms the real data may be used."""
     publications: tuple[Word, ...] = ()
     """References (PMID:...) in which patients of this cohort were described. Public annotations that cite them were counted
     in these very patients: they are no public knowledge here, and every prior leaves them out."""
     tables: dict[str, Table]
+    """Name -> table; `patients` is required."""
     outcome: Outcome | None = None
+    """How follow-up ends, if that is known."""
     rules: tuple[Rule, ...] = ()
+    """Clinical rules that every patient keeps."""
     tasks: tuple[Task, ...] = ()
+    """Predictions to judge the synthetic cohort by."""
     knowledge: DiseaseKnowledge = DiseaseKnowledge()
+    """What is publicly known of the disease."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -69,10 +69,12 @@ def test_the_documentation_made_from_the_code_is_up_to_date():
 
 def test_every_key_and_check_says_what_it_is_for():
     from synthgen import config, dictionary
-    from synthgen.plugins import checks
+    from synthgen.plugins import checks, generator_class
 
-    silent = [f"{m.__name__}.{k}" for m in (config.Job, config.Privacy, dictionary.Knowledge, dictionary.Schedule)
-              for k, f in m.model_fields.items() if not f.description and k not in ("name", "source")]  # fmt: skip
+    settings = [sys.modules[generator_class(n).__module__].Settings for n in ("ehr", "phenotypes")]
+    models = [m for m in vars(dictionary).values() if isinstance(m, type) and issubclass(m, dictionary.Entry)]
+    silent = [f"{m.__module__}.{m.__name__}.{k}" for m in (config.Job, config.Privacy, *models, *settings)
+              for k, f in m.model_fields.items() if not f.description]  # fmt: skip
     assert silent == []
     assert [c.name for c in checks() if not type(c).__doc__] == []
 
