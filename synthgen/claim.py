@@ -17,6 +17,7 @@ FALSE_ALARMS = (0.001, 0.01, 0.1)
 """The false-positive rates at which the claim says what an attacker can do."""
 
 _VOID = {
+    "rehearsed": "it was made in a rehearsal, for an audit alone",
     "uncharged": "the ledger at hand never charged this run, so nobody knows what its patients have given in all",
     "revealed": "a generator read the patients directly, without noise",
     "seeded": "the noise was drawn from a seed, and whoever learns the seed can take the noise away again",

@@ -211,7 +211,7 @@ class Witness(Session):
         self.coupled: list[str] = []
 
     def _answer(self, statistic: Statistic, length: int, clip_norm: float, name: str) -> Tensor:
-        if name not in self.seen:
+        if name not in self.seen and len(next(iter(self._records.values()))) > 1:
             self.seen.add(name)
             if not _uncoupled(statistic, self._records):
                 self.coupled.append(name)
