@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from privacy.errors import DataError
 
@@ -42,7 +42,7 @@ class Cohort:
         conformed, breaches = conform(tables, dictionary, origin)
         if breaches:
             raise DataError(breaches)
-        return cls(**conformed, origin=origin)  # type: ignore[arg-type]
+        return cls(**conformed, origin=origin)
 
     def __repr__(self) -> str:
         """Which tables, and never a row: it may stand in a log or a traceback."""
@@ -53,11 +53,12 @@ class Cohort:
         return len(self.patients)
 
     @property
-    def ids(self) -> pd.Index:
+    def ids(self) -> pd.Index[Any]:
         """Patient ids in the order of `patients`."""
         import pandas as pd
 
-        return pd.Index(self.patients["patient_id"])
+        ids: pd.Index[Any] = pd.Index(self.patients["patient_id"])
+        return ids
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -68,10 +69,10 @@ class Cohort:
     def of(self, ids: Iterable[str]) -> Cohort:
         """The same cohort with these patients only, in its own order."""
         keep = set(ids)
-        return replace(
-            self,
-            **{name: t[t["patient_id"].isin(keep)].reset_index(drop=True) for name, t in self.tables.items()},
-        )
+        kept: dict[str, Any] = {
+            name: t[t["patient_id"].isin(keep)].reset_index(drop=True) for name, t in self.tables.items()
+        }
+        return replace(self, **kept)
 
 
 def concatenate(cohorts: Iterable[Cohort]) -> Cohort:
@@ -79,7 +80,8 @@ def concatenate(cohorts: Iterable[Cohort]) -> Cohort:
     import pandas as pd
 
     parts = list(cohorts)
-    joined = {
-        name: pd.concat([c.tables[name] for c in parts if name in c.tables], ignore_index=True) for name in parts[0].tables
+    joined: dict[str, Any] = {
+        name: pd.concat([c.tables[name] for c in parts if name in c.tables], ignore_index=True)
+        for name in parts[0].tables
     }
     return replace(parts[0], **joined)

@@ -71,7 +71,9 @@ class Column(Entry):
     type: Literal["continuous", "integer", "categorical", "ordinal", "text", "file", "id"]
     """What the cells are; ordinal categories have an order, `file` is a path in the cohort's folder."""
     role: (
-        Literal["id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"]
+        Literal[
+            "id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"
+        ]
         | None
     ) = None
     """What the column is for: `time` (days), `stop` and `dose` of an event, its `code`; `static` in patients, `measurement` in
@@ -307,7 +309,9 @@ class Dictionary(Entry):
                 raise ValueError(f"table {name} needs the column patient_id (type: id)")
             day = table.columns.get("day")
             if (day is None and name in ("visits", "events")) or (day and day.type != "integer"):
-                raise ValueError(f"table {name} needs the column day (type: integer): days since the patient's first event")
+                raise ValueError(
+                    f"table {name} needs the column day (type: integer): days since the patient's first event"
+                )
             if day and day.bounds and day.bounds[0] != 0:
                 raise ValueError(f"table {name}: the bounds of day start at 0, the patient's first event")
         if self.outcome:
@@ -360,9 +364,11 @@ class Dictionary(Entry):
     def measurements(self) -> dict[str, Column]:
         """The columns of `visits` that are measured."""
         visits = self.tables.get("visits")
-        return {} if visits is None else {
-            name: c for name, c in visits.columns.items() if (c.numeric or c.discrete) and name != "day"
-        }
+        return (
+            {}
+            if visits is None
+            else {name: c for name, c in visits.columns.items() if (c.numeric or c.discrete) and name != "day"}
+        )
 
     @property
     def is_vague(self) -> bool:
@@ -382,7 +388,9 @@ class Dictionary(Entry):
     @property
     def unreviewed(self) -> list[str]:
         """Columns whose bounds were read from the data and not yet replaced by public ones: `table.column`."""
-        return [f"{t}.{c}" for t, table in self.tables.items() for c, column in table.columns.items() if column.unreviewed]
+        return [
+            f"{t}.{c}" for t, table in self.tables.items() for c, column in table.columns.items() if column.unreviewed
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -411,7 +419,9 @@ def _fault(model: type[BaseModel], kind: str, place: tuple[int | str, ...], mess
         field = model.model_fields.get(str(part))
         model = (field and _model_in(field.annotation)) or model
     near = difflib.get_close_matches(str(place[-1]), model.model_fields, 1)
-    return f"unknown key; did you mean {near[0]}?" if near else "unknown key; docs/configuration.md lists those there are"
+    return (
+        f"unknown key; did you mean {near[0]}?" if near else "unknown key; docs/configuration.md lists those there are"
+    )
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -6,7 +6,7 @@ What independent columns score, anything can score; a synthetic cohort that is n
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,13 +21,11 @@ def independent(cohort: Cohort, dictionary: Dictionary, rng: np.random.Generator
     """Every column of `patients` permuted on its own, every measured column of the other tables permuted on its own over all
     rows; who has how many rows, and on which days, stays (a floor without visits would measure nothing)."""
     keys = {"patient_id", "day"}
-    return replace(
-        cohort,
-        **{
-            name: _torn(frame, [c for c in dictionary.tables[name].columns if c not in keys and c in frame], rng)
-            for name, frame in cohort.tables.items()
-        },
-    )
+    torn: dict[str, Any] = {
+        name: _torn(frame, [c for c in dictionary.tables[name].columns if c not in keys and c in frame], rng)
+        for name, frame in cohort.tables.items()
+    }
+    return replace(cohort, **torn)
 
 
 def _torn(frame: pd.DataFrame, columns: list[str], rng: np.random.Generator) -> pd.DataFrame:

@@ -14,7 +14,10 @@ PRIVACY = GOOD["privacy"]
 WRONG_JOBS = {
     "a dictionary": ({"tables": {}}, "this is a data dictionary, not a job"),
     "unknown key": ({"epochs": 3}, "epochs: unknown key"),
-    "unknown privacy key": ({"privacy": PRIVACY | {"epsilom": 1}}, "privacy.epsilom: unknown key; did you mean epsilon?"),
+    "unknown privacy key": (
+        {"privacy": PRIVACY | {"epsilom": 1}},
+        "privacy.epsilom: unknown key; did you mean epsilon?",
+    ),
     "no privacy": ({"privacy": None}, "privacy"),
     "no epsilon": ({"privacy": {}}, "privacy.epsilon: Field required"),
     "epsilon zero": ({"privacy": {"epsilon": 0}}, "epsilon needs to be finite and > 0"),

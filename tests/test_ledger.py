@@ -189,7 +189,9 @@ def test_closing_a_run_gives_nothing_back(ledger: Ledger) -> None:
 
 def test_a_renamed_cohort_inherits_what_its_patients_gave(ledger: Ledger) -> None:
     three_runs(ledger)
-    with pytest.raises(BudgetExceeded, match=r"fresh: its patients have given epsilon 2\.\d+ \(some under another name\)"):
+    with pytest.raises(
+        BudgetExceeded, match=r"fresh: its patients have given epsilon 2\.\d+ \(some under another name\)"
+    ):
         ledger.reserve("d", "fresh", ALL[:1], ONE, CAP)
     assert ledger.reserve("d", "fresh", people("dora"), ONE, CAP) == pytest.approx(epsilon(ONE, 1e-4))
 

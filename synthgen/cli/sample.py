@@ -14,7 +14,8 @@ from synthgen.cli.console import Json, emit
 from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
 
 Where = Annotated[
-    list[str] | None, typer.Option("--where", help="COLUMN=CATEGORY or COLUMN=LOW..HIGH of a static column; may be repeated."),
+    list[str] | None,
+    typer.Option("--where", help="COLUMN=CATEGORY or COLUMN=LOW..HIGH of a static column; may be repeated."),
 ]
 
 
