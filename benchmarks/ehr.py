@@ -196,7 +196,7 @@ NAMES = {
     "futime": "followup_days", "trt": "treatment", "hepato": "hepatomegaly", "bili": "bilirubin", "chol": "cholesterol",
     "alk_phos": "alkaline_phosphatase", "platelet": "platelets", "protime": "prothrombin_time", "stage": "histologic_stage",
 }  # fmt: skip
-WORDS = {
+WORDS: dict[str, Any] = {
     "status": {0: "alive", 1: "transplanted", 2: "dead"}, "treatment": {1: "d_penicillamine", 0: "placebo"},
     "edema": {0: "none", 0.5: "no_diuretics", 1: "despite_diuretics"},
     "histologic_stage": {1: "1", 2: "2", 3: "3", 4: "4"},
@@ -235,13 +235,13 @@ def peers(cheap: bool = False) -> Values:
     dictionary = read_dictionary(FOLDER / "cohort.yaml")
     split = next(splits(dictionary, read_cohort(FOLDER, dictionary), 1))
     train, holdout = View.of(split.train, dictionary), View.of(split.holdout, dictionary)
-    scores = pd.read_csv(PEERS / "scores.csv").set_index("peer")
+    scores: dict[Any, Any] = pd.read_csv(PEERS / "scores.csv").set_index("peer").to_dict("index")
     for path in sorted(PEERS.glob("synthetic/*/long.csv")):
         name = path.parent.name
-        if name not in scores.index:
+        if name not in scores:
             continue
         found = measures(dictionary, train, holdout, peer_view(path, dictionary), LABS, not cheap)
-        found |= {"rule_breaks": float(scores.loc[name, "implaus"]), "membership_auc": float(scores.loc[name, "mia"])}
+        found |= {"rule_breaks": float(scores[name]["implaus"]), "membership_auc": float(scores[name]["mia"])}
         for metric, value in found.items():
             values[f"peer {name}", "split 0", metric][0, 0] = value
         print(f"peer {name}", file=sys.stderr, flush=True)

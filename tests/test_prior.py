@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,7 +30,7 @@ def job(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_needs_no_patient_and_keeps_to_the_dictionary(job: Path, tmp_path: Path, cli) -> None:
+def test_it_needs_no_patient_and_keeps_to_the_dictionary(job: Path, tmp_path: Path, cli: Any) -> None:
     out = tmp_path / "prior"
     code, text, error = cli("prior", job, out, "--patients", 40, "--workspace", tmp_path / "w", "--json")
     assert (code, error) == (0, "")
@@ -45,7 +46,7 @@ def test_it_needs_no_patient_and_keeps_to_the_dictionary(job: Path, tmp_path: Pa
     assert not list((tmp_path / "w").glob("**/ledger*"))  # nothing was charged
 
 
-def test_another_seed_draws_other_patients_and_a_folder_is_never_overwritten(job: Path, tmp_path: Path, cli) -> None:
+def test_another_seed_draws_other_patients_and_a_folder_is_never_overwritten(job: Path, tmp_path: Path, cli: Any) -> None:
     drawn = []
     for seed in (0, 1):
         code, _, _ = cli(
@@ -59,7 +60,7 @@ def test_another_seed_draws_other_patients_and_a_folder_is_never_overwritten(job
     assert "exists already" in error
 
 
-def test_a_generator_that_knows_nothing_public_says_so(job: Path, tmp_path: Path, cli) -> None:
+def test_a_generator_that_knows_nothing_public_says_so(job: Path, tmp_path: Path, cli: Any) -> None:
     pytest.importorskip("sdv")
     content = yaml.safe_load(job.read_text()) | {"generators": {"sdv": {}}, "privacy": {"epsilon": None}}
     job.write_text(yaml.safe_dump(content))
