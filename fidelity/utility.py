@@ -69,16 +69,23 @@ def labels(task: Task, view: View) -> pd.Series[Any]:
 def predictors(task: Task, view: View) -> pd.DataFrame:
     """[patients, predictors] what is known at the landmark."""
     statics = view.patients[list(view.dictionary.static)]
-    if view.visits is None or task.landmark_days == 0:
-        return view.baseline[[*statics, *(view.dictionary.measurements if view.visits is not None else ())]]
+    if view.visits is None:
+        return statics
+    if task.landmark_days == 0:  # the first visit is all there is, so first and last are one and nothing has changed
+        return statics.join(_scaled(view, view.baseline))
     seen = view.visits[view.visits["day"] <= task.landmark_days]
-    numbers = pd.DataFrame(
-        {n: to_scale(c, seen[n].to_numpy()) if c.numeric else seen[n] for n, c in view.dictionary.measurements.items()},
-        index=seen.index,
-    )
+    numbers = _scaled(view, seen)
     patients = numbers.groupby(seen["patient_id"])
     first, last = patients.first(), patients.last()
     return statics.join([first.add_suffix(" first"), last.add_suffix(" last"), (last - first).add_suffix(" change")])
+
+
+def _scaled(view: View, rows: pd.DataFrame) -> pd.DataFrame:
+    """The measurements of these rows, numbers on their declared scale."""
+    columns = view.dictionary.measurements.items()
+    return pd.DataFrame(
+        {n: to_scale(c, rows[n].to_numpy()) if c.numeric else rows[n] for n, c in columns}, index=rows.index
+    )
 
 
 def _findings(task: Task, model: str, views: Views, rng: np.random.Generator) -> list[Finding]:
