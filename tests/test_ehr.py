@@ -97,6 +97,20 @@ def test_synthetic_patients_keep_to_the_dictionary(name: str, fitted: dict[str, 
         assert (cohort.visits.groupby("patient_id", sort=False)["day"].min() == 0).all()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_before_it_meets_a_patient_it_samples_public_knowledge(
+    name: str, cache: Path, fitted: dict[str, EHRVAE]
+) -> None:
+    generator = make(name, cache)
+    cohort = generator.sample(300, np.random.default_rng(0))
+    assert conform(cohort.tables, generator.dictionary, "synthetic")[1] == []
+    again = make(name, cache).sample(300, np.random.default_rng(0))
+    after = fitted[name].sample(300, np.random.default_rng(0))
+    table = "visits" if cohort.visits is not None else "events"
+    assert cohort.tables[table].equals(again.tables[table])
+    assert not cohort.tables[table].equals(after.tables[table])
+
+
 def test_every_kind_of_event_is_made(fitted: dict[str, EHRVAE]) -> None:
     events = fitted["registry"].sample(3000, np.random.default_rng(0)).events
     assert events is not None

@@ -74,6 +74,14 @@ def test_no_patient_id_lies_in_the_run_outside_the_ledger_as_a_keyed_hash(finish
     assert set(json.loads((finished.folder / "cohort.json").read_text())) == {"fingerprint", "patients"}
 
 
+def test_every_measure_stands_beside_public_knowledge_and_one_finding_says_what_patients_added(finished: sg.Run):
+    found = {f.name: f for f in finished.findings}
+    beside = [f for f in found.values() if f.gain is not None]
+    assert {"marginals/visit_shape", "detection/patient", "trajectories/slope"} <= {f.name for f in beside}
+    assert found["gain/patients"].n == len(beside)
+    assert "Patients added" in finished.report.read_text()
+
+
 def test_a_finished_run_is_not_run_again(finished: sg.Run):
     before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file() and p.name != ".lock"}
     sg.resume(finished)
