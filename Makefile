@@ -11,7 +11,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("synthgen needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,baselines]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,baselines,postgres]'
 	touch $@
 
 demo: $(READY)  ## the real PBC cohort in; a private synthetic cohort and its report out
