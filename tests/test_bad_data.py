@@ -444,11 +444,11 @@ def test_every_breach_is_told_at_once(tmp_path: Path):
 
 # case: (old passage of cohort.yaml, new passage, words that the message holds)
 WRONG_DICTIONARIES = {
-    "unknown key": ("title:", "titel:", ["titel", "Extra inputs"]),
+    "unknown key": ("title:", "titel:", ["titel", "unknown key"]),
     "unknown key of a column": (
         "years_old}",
         "years_old, min: 3}",
-        ["tables.patients.columns.age.min", "Extra inputs"],
+        ["tables.patients.columns.age.min", "unknown key"],
     ),
     "unknown type": ("{type: text}", "{type: prose}", ["tables.notes.columns.text.type"]),
     "unknown scale": ("scale: log", "scale: cubic", ["tables.visits.columns.bilirubin.scale"]),
