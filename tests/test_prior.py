@@ -46,7 +46,9 @@ def test_it_needs_no_patient_and_keeps_to_the_dictionary(job: Path, tmp_path: Pa
     assert not list((tmp_path / "w").glob("**/ledger*"))  # nothing was charged
 
 
-def test_another_seed_draws_other_patients_and_a_folder_is_never_overwritten(job: Path, tmp_path: Path, cli: Any) -> None:
+def test_another_seed_draws_other_patients_and_a_folder_is_never_overwritten(
+    job: Path, tmp_path: Path, cli: Any
+) -> None:
     drawn = []
     for seed in (0, 1):
         code, _, _ = cli(
