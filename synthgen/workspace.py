@@ -71,9 +71,9 @@ class Workspace:
         return Ledger(url, key)
 
     def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        folder = self.root / "runs"
-        return [Run(f) for f in sorted(folder.iterdir()) if (f / "job.json").exists()] if folder.exists() else []
+        """All runs, oldest first: by when their job was written, since several may begin within one second."""
+        jobs = [(job.stat().st_mtime_ns, job.parent) for job in (self.root / "runs").glob("*/job.json")]
+        return [Run(folder) for _, folder in sorted(jobs)]
 
     def run(self, run_id: str | None = None, done: str | None = None) -> Run:
         """One run by its id (or an unambiguous beginning of it); without one the newest.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,18 @@ def test_a_cohort_never_prints_a_patient():
     cohort = sg.Cohort(pd.DataFrame({"patient_id": ["PLANTED-7"]}), visits=pd.DataFrame({"patient_id": []}))
     assert repr(cohort) == str(cohort) == "Cohort(real: patients, visits)"
     assert "PLANTED" not in f"{[cohort]!r}"
+
+
+def test_the_newest_of_several_runs_within_one_second_is_the_last_one_made(tmp_path, monkeypatch):
+    """Ids end in random letters: sorted by name, any of them could seem the newest."""
+    workspace = sg.Workspace(tmp_path)
+    endings = iter(["ffff", "0000", "8888"])
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(endings))
+    job = sg.load_job(ROOT / "configs/pbc.yaml")
+    empty = sg.Plan(312, 156, None, (), None, None)
+    made = []
+    for _ in range(3):
+        made.append(workspace.new_run(job, job.dictionary, empty).id)
+        time.sleep(0.02)  # the clock of files ticks every few milliseconds
+    assert [run.id for run in workspace.runs()] == made
+    assert workspace.run().id == made[-1]
