@@ -58,7 +58,7 @@ def _classified(dictionary: Dictionary, holdout: View, made: View) -> dict[str, 
     found = {"detection_baseline": detection.auc(holdout, made, "baseline")}
     if made.visits is not None:
         found["detection_patient"] = detection.auc(holdout, made, "patient")
-    for task in dictionary.tasks:
+    for task in (t for t in dictionary.tasks if t.kind == "event"):
         for model in utility.MODELS:
             scored = utility.tstr(task, model, made, holdout)
             scores, event = scored if scored else (np.zeros(2), np.array([False, True]))

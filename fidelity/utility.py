@@ -41,6 +41,7 @@ class Utility:
         return [
             finding
             for task in evidence.dictionary.tasks
+            if task.kind == "event"
             for model in MODELS
             for finding in _findings(task, model, views, evidence.rng)
         ]

@@ -252,16 +252,116 @@ class Rule(Entry):
 
 
 class Task(Entry):
-    """A prediction that users of the data will want: an event within a horizon, from what is known at a landmark."""
+    """A prediction that users of the data will want, from what is known at a landmark."""
 
     name: str
     """Short name, for reports."""
-    event: tuple[Word, ...]
+    kind: Literal["event", "survival", "classification", "regression"] = "event"
+    """`event`: whether it comes by the horizon; `survival`: when it comes; `classification` and `regression`: the first
+    value of `target` that is recorded on the horizon or later."""
+    event: tuple[Word, ...] = ()
     """Outcome categories that count as the event."""
+    target: str | None = None
+    """The measurement that is predicted, where that is no event."""
     horizon_days: float = Field(gt=0)
-    """The event counts within so many days of the landmark."""
+    """Days from the first visit by which the event counts, or from which the target is read."""
     landmark_days: float = Field(default=0.0, ge=0)
     """Predictors are the visits up to here; only patients still at risk here take part."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.landmark_days >= self.horizon_days:
+            raise ValueError(f"task {self.name}: landmark_days needs to lie before horizon_days")
+        if self.of_outcome and (not self.event or self.target):
+            raise ValueError(f"task {self.name}: kind: {self.kind} needs event: [category, ...], and no target")
+        if not self.of_outcome and (self.event or not self.target):
+            raise ValueError(f"task {self.name}: kind: {self.kind} needs target: a measurement, and no event")
+        return self
+
+    @property
+    def of_outcome(self) -> bool:
+        """Whether it predicts the outcome's event, and no measurement."""
+        return self.kind in ("event", "survival")
+
+
+class Edge(Entry):
+    """One arrow of the disease's causal graph, as the literature has it."""
+
+    cause: str
+    """A column of patients or visits; the outcome's status stands for time to the first event."""
+    effect: str
+    """What it acts on."""
+    source: str | None = None
+    """Where it is written."""
+
+
+class Independence(Entry):
+    """Two columns that tell nothing of each other once others are known (those who were randomised, for instance)."""
+
+    between: tuple[str, str]
+    """The two columns."""
+    given: tuple[str, ...] = ()
+    """What has to be known."""
+    source: str | None = None
+    """Where it is written."""
+
+
+class Graph(Entry):
+    """What is declared of cause and effect. It need not be complete: what is not declared is not tested."""
+
+    edges: tuple[Edge, ...] = ()
+    """Each is tested as a partial correlation of cause and effect, given the effect's other declared causes."""
+    independences: tuple[Independence, ...] = ()
+    """Each is tested as a partial correlation that should be 0."""
+
+    @model_validator(mode="after")
+    def _acyclic(self) -> Self:
+        causes = {e.effect: {x.cause for x in self.edges if x.effect == e.effect} for e in self.edges}
+        while causes:
+            free = [effect for effect, of in causes.items() if not of & set(causes)]
+            if not free:
+                raise ValueError(f"graph: its edges run in a circle through {', '.join(sorted(causes))}")
+            causes = {effect: of for effect, of in causes.items() if effect not in free}
+        return self
+
+    def causes(self, effect: str) -> tuple[str, ...]:
+        """The declared causes of a column."""
+        return tuple(edge.cause for edge in self.edges if edge.effect == effect)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column it names."""
+        named = [c for e in self.edges for c in (e.cause, e.effect)]
+        named += [c for i in self.independences for c in (*i.between, *i.given)]
+        return tuple(dict.fromkeys(named))
+
+
+class Estimand(Entry):
+    """A quantity that a trialist would estimate from the data, and whose interval has to be right."""
+
+    name: str
+    """Short name, for reports."""
+    kind: Literal["hazard_ratio", "mean_difference"]
+    """`hazard_ratio`: Cox regression of the outcome, on the log scale; `mean_difference`: linear regression of `response`."""
+    exposure: str
+    """A column at the first visit: a number in `per` units of its own scale, or a category by its place in the list (0, 1,
+    ...)."""
+    per: float = Field(default=1.0, gt=0)
+    """For which difference of the exposure the estimate is stated."""
+    event: tuple[Word, ...] = ()
+    """Of a hazard ratio: the outcome categories that count; other ends censor. All events by default."""
+    response: str | None = None
+    """Of a mean difference: the measurement, on its own scale."""
+    at_days: float = Field(default=0.0, ge=0)
+    """Of a mean difference: the first value recorded on this day or later is the response."""
+    adjust: tuple[str, ...] = ()
+    """Columns at the first visit that stand beside the exposure in the regression."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.kind == "mean_difference") != (self.response is not None):
+            raise ValueError(f"estimand {self.name}: response belongs to a mean_difference, which needs one")
+        return self
 
 
 class Dictionary(Entry):
@@ -294,6 +394,13 @@ class Dictionary(Entry):
     """Clinical rules that every patient keeps."""
     tasks: tuple[Task, ...] = ()
     """Predictions to judge the synthetic cohort by."""
+    subgroups: dict[str, tuple[float, ...]] = {}
+    """Static columns whose groups must each be right: numbers with their cut points (`age: [50]`), categories with none
+    (`sex: []`)."""
+    graph: Graph = Graph()
+    """What is declared of cause and effect."""
+    estimands: tuple[Estimand, ...] = ()
+    """Quantities whose estimates and intervals the synthetic cohort has to keep."""
     knowledge: DiseaseKnowledge = DiseaseKnowledge()
     """What is publicly known of the disease."""
 
@@ -331,16 +438,41 @@ class Dictionary(Entry):
                 raise ValueError("outcome.censored is not a category of the status column")
             if extra := sorted(set(self.knowledge.outcome) - set(status.categories)):
                 raise ValueError(f"knowledge.outcome names {extra[0]}, which is no category of the status column")
-        elif self.tasks or self.knowledge.outcome:
+        elif any(task.of_outcome for task in self.tasks) or self.knowledge.outcome:
             raise ValueError("tasks and knowledge.outcome need an outcome")
         for rule in self.rules:
             if rule.table not in self.tables:
                 raise ValueError(f"rule {rule.name}: the cohort has no table {rule.table}")
         for task in self.tasks:
-            assert self.outcome is not None
             if extra := sorted(set(task.event) - set(self.outcome_events)):
                 raise ValueError(f"task {task.name}: {extra[0]} is no event of the outcome")
+            kind = None if task.target is None else self.measurements.get(task.target)
+            if task.target and (kind is None or kind.numeric != (task.kind == "regression")):
+                kinds = "a number" if task.kind == "regression" else "a categorical or ordinal column"
+                raise ValueError(f"task {task.name}: target needs to be {kinds} of visits")
+        for place, name in self._named():
+            if name not in self.static and name not in self.measurements:
+                raise ValueError(f"{place}: {name} is no column of patients or visits that has values")
+        for name, cuts in self.subgroups.items():
+            if name not in self.static or self.static[name].numeric != bool(cuts) or sorted(set(cuts)) != list(cuts):
+                raise ValueError(
+                    f"subgroups.{name}: needs a static column; of a number its cut points in ascending order, of a category []"
+                )
+        for estimand in self.estimands:
+            if estimand.kind == "hazard_ratio" and not self.outcome:
+                raise ValueError(f"estimand {estimand.name}: a hazard ratio needs an outcome")
+            if extra := sorted(set(estimand.event) - set(self.outcome_events)):
+                raise ValueError(f"estimand {estimand.name}: {extra[0]} is no event of the outcome")
+            if estimand.response and not ((of := self.measurements.get(estimand.response)) and of.numeric):
+                raise ValueError(f"estimand {estimand.name}: response needs to be a number of visits")
         return self
+
+    def _named(self) -> Iterable[tuple[str, str]]:
+        """(place, column) of what graph and estimands name; the outcome's status is a node of the graph."""
+        status = self.outcome.status if self.outcome else None
+        yield from (("graph", name) for name in self.graph.columns if name != status)
+        for estimand in self.estimands:
+            yield from ((f"estimand {estimand.name}", name) for name in (estimand.exposure, *estimand.adjust))
 
     @property
     def outcome_events(self) -> tuple[str, ...]:
