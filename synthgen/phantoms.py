@@ -39,7 +39,7 @@ class _Canvas:
         across, down = self.x - x, self.y - y
         u = (across * np.cos(turn) + down * np.sin(turn)) / width
         v = (down * np.cos(turn) - across * np.sin(turn)) / height
-        return np.clip((1 - np.hypot(u, v)) * min(width, height) / soft + 0.5, 0, 1)
+        return np.asarray(np.clip((1 - np.hypot(u, v)) * min(width, height) / soft + 0.5, 0, 1))
 
 
 def phantom(stage: float, size: int, rng: np.random.Generator, channels: int = 1) -> Pixels:
@@ -129,4 +129,4 @@ def _grain(side: int, width: float, rng: np.random.Generator) -> Floats:
 
 def _averaged(fine: Floats) -> Floats:
     side = len(fine) // FINENESS
-    return fine.reshape(side, FINENESS, side, FINENESS).mean(axis=(1, 3))
+    return np.asarray(fine.reshape(side, FINENESS, side, FINENESS).mean(axis=(1, 3)))
