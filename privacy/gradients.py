@@ -99,7 +99,9 @@ def _vmap(model: nn.Module, loss: Loss, records: Records) -> Tensor:
 def _loop(model: nn.Module, loss: Loss, records: Records) -> Tensor:
     parameters = [p for _, p in trainable(model)]
     rows = []
+    state = torch.get_rng_state()
     for i in range(len(next(iter(records.values())))):
+        torch.set_rng_state(state)  # one draw for all patients, as a session wants it
         gradients = torch.autograd.grad(loss(model, {k: v[i : i + 1] for k, v in records.items()}).sum(), parameters)
         rows.append(torch.cat([g.flatten() for g in gradients]))
     return torch.stack(rows)

@@ -22,6 +22,10 @@ from privacy.individual import Contributions
 from privacy.journal import Journal, Query
 from privacy.noise import Noise
 
+NUMBERS = 2**26
+"""How many numbers of per-patient vectors are held at a time: patients with long vectors are computed in smaller chunks."""
+BLOCK = 2**22
+"""How many of them are clipped, in double precision, at a time."""
 Statistic = Callable[[Records], Tensor]
 """Records with [patients, ...] tensors -> [patients, numbers]; row i from patient i alone (the coupling test)."""
 
@@ -35,7 +39,7 @@ class Session:
         declared_patients: public size of this training set; the normaliser, never `len(records)`.
         noise: where noise and samples of patients come from.
         journal: the checkpoint; its answers are given again before new ones are drawn.
-        chunk: how many patients are computed at a time, to bound memory.
+        chunk: how many patients are computed at a time at most, to bound memory; fewer where their vectors are long.
         contributions: where it notes, for the privacy officer, how much each patient added; it is only ever written to.
 
     A statistic that draws random numbers gets torch's generator seeded by the question alone, and must draw one number for
@@ -135,6 +139,30 @@ class Session:
         self._journal.mark("revealed")
         return dict(self._records)
 
+    def checkpoint(self, state: Mapping[str, Tensor]) -> None:
+        """Saves, durably, what a long fit made of its answers so far: weights, averages, the optimiser. A killed fit goes on from
+        the last state instead of the first answer, and answers behind it may be dropped (`journal`).
+
+        The state must follow from the answers, public numbers and the fit's seed (without privacy: from what was revealed).
+        While recorded answers are being given again it does nothing.
+        """
+        if sum(self._asked.values()) == len(self._journal):
+            self._journal.keep({k: v.detach().cpu().numpy() for k, v in state.items()}, self._asked)
+
+    def restored(self) -> dict[str, Tensor] | None:
+        """The last saved state, or None: a fit that saves states asks for it before anything else, and goes on from there. The
+        charges stand as they stood then.
+
+        Raises:
+            PrivacyError: after the first question.
+        """
+        if self._asked:
+            raise PrivacyError("a saved state is restored before the first question of a fit, not after it")
+        if (saved := self._journal.saved) is None:
+            return None
+        self._asked = Counter(saved.asked)
+        return {k: torch.from_numpy(v.copy()) for k, v in saved.arrays.items()}
+
     def rehearse(self, without: Sequence[int] = (), added: Mapping[str, Tensor] | None = None) -> Session:
         """A session like this one, for audits, with some patients (by row) fewer and some, such as canaries, more: same charges
         and declared size, its own noise, answers in memory only. Nothing pays for what it answers: it marks the run."""
@@ -164,7 +192,7 @@ class Session:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(sum(self._asked.values()))
                 answer = self._draw(statistic, length, clip_norm, charge)
-            self._journal.record(query, answer)
+            answer = self._journal.record(query, answer)
         return torch.from_numpy(answer)
 
     def _draw(self, statistic: Statistic, length: int, clip_norm: float, charge: Charge) -> np.ndarray:
@@ -174,8 +202,8 @@ class Session:
         total = torch.zeros(length, dtype=torch.float64)
         seed = torch.initial_seed()
         used = np.zeros(patients)
-        for start in range(0, len(chosen), self._chunk):
-            part = chosen[start : start + self._chunk]
+        size = max(1, min(self._chunk, NUMBERS // max(1, length)))
+        for part in torch.split(chosen, size) if len(chosen) else ():
             torch.manual_seed(seed)  # the same draws for every chunk: no patient's depend on the others
             rows = {k: v[part.to(v.device)] for k, v in self._records.items()}
             vectors = statistic(rows)
@@ -183,13 +211,24 @@ class Session:
                 raise PrivacyError(
                     f"charge {charge.name}: its statistic needs one row of {length} numbers for each patient"
                 )
-            clipped = clip(vectors.to("cpu", torch.float64), clip_norm)
-            total += clipped.sum(dim=0)
-            used[part.numpy()] = (torch.linalg.vector_norm(clipped, dim=1) / clip_norm).square().numpy()
+            clipped, norms = clipped_sum(vectors, clip_norm)
+            total += clipped
+            used[part.numpy()] = (norms / clip_norm).square().numpy()
         if self._contributions is not None and charge.sampling_rate >= 1:
             self._contributions.add(charge.name, used)
         noise = self._noise.gaussians(length)
         return total.numpy() + charge.noise_multiplier * clip_norm * noise
+
+
+def clipped_sum(vectors: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
+    """[patients, numbers] of any precision -> [numbers] sum of the clipped rows and [patients] their norms after the clip, both
+    in double precision on the processor, a block of patients at a time."""
+    total, norms = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device), []
+    for block in torch.split(vectors, max(1, BLOCK // max(1, vectors.shape[1]))):
+        clipped = clip(block.to(torch.float64), clip_norm)
+        total += clipped.sum(dim=0)
+        norms.append(torch.linalg.vector_norm(clipped, dim=1))
+    return total.cpu(), torch.cat(norms).cpu()
 
 
 def clip(vectors: Tensor, clip_norm: float) -> Tensor:

@@ -181,7 +181,7 @@ def replay(run: Run, name: str, train: Cohort, progress: Progress = lambda *_: N
             answers, saved = Path(folder, "answers"), Path(folder, "model")
             shutil.copytree(run.folder / "answers" / name, answers)
             saved.mkdir()
-            journal = Journal(answers)
+            journal = Journal(answers, from_start=True)
             recorded = len(journal)
             witness = Witness(records, run.plan.charges_of(model.modality), run.plan.declared_training, journal)
             model.fit(witness, seed, progress)

@@ -259,3 +259,29 @@ def test_noise_is_finite_at_the_ends_of_the_stream(monkeypatch):
     monkeypatch.setattr(noise, "_stream", Ends())
     assert np.isfinite(noise.gaussians(2)).all()
     assert ((noise.uniforms(2) > 0) & (noise.uniforms(2) < 1)).all()
+
+
+def test_long_vectors_are_added_in_small_chunks_and_the_sum_is_the_same(monkeypatch):
+    from privacy import session as door_file
+
+    x = torch.randn(50, 40, generator=torch.Generator().manual_seed(1))
+    seen = []
+
+    def noted(records) -> Tensor:
+        seen.append(len(records["x"]))
+        return records["x"]
+
+    whole = session(x, Charge("a", 2.0), noise=Noise(seed=5)).sum(values, 1.0, "a")
+    monkeypatch.setattr(door_file, "NUMBERS", 40 * 7)
+    monkeypatch.setattr(door_file, "BLOCK", 40 * 3)
+    parts = session(x, Charge("a", 2.0), noise=Noise(seed=5)).sum(noted, 1.0, "a")
+    assert seen == [1, *[7] * 7, 1]  # the blank patient that tells the length comes first
+    assert torch.allclose(parts, whole, atol=1e-12)
+
+
+def test_a_step_that_samples_nobody_never_runs_the_model():
+    def refuses_nobody(records) -> Tensor:
+        assert len(records["x"])
+        return records["x"]
+
+    session(torch.ones(5, 2), Charge("a", 1.0, sampling_rate=1e-9)).sum(refuses_nobody, 1.0, "a")
