@@ -84,8 +84,10 @@ class Chart:
         before = [k for k, row in enumerate(self.visits) if row["day"] <= day]
         return before[-1] if before else None
 
-    def at(self, day: int, closing: bool = False) -> list[Fact]:
-        """The facts of this day: the patient's, those of the last visit up to it, events up to it, the outcome if closing."""
+    def at(self, day: int, closing: bool | None = None) -> list[Fact]:
+        """The facts of this day: the patient's, those of the last visit up to it, events up to it, and the outcome if the note
+        is `closing` (default: from the end of follow-up on)."""
+        closing = closing if closing is not None else self.end is not None and day >= self.end[0]
         facts = [f for name, column in self.dictionary.static.items() if (f := self._static(name, column, day))]
         facts += [Fact("diagnosis", "", disease, names=(disease,)) for disease in self._diseases()]
         if (last := self.visit(day)) is not None:

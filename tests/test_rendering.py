@@ -170,3 +170,26 @@ def test_drugs_with_dose_and_a_cohort_without_visits() -> None:
 def test_an_unknown_bank_is_named(simulated: Cohort, pbc: Dictionary) -> None:
     with pytest.raises(ConfigError, match="no phrase bank secret"):
         render(simulated, pbc, np.random.default_rng(0), "secret")
+
+
+def test_the_demos_notes_are_what_the_command_writes(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from synthgen.cli import app
+
+    out = tmp_path / "notes.csv"
+    done = CliRunner().invoke(app, ["render", str(CONFIGS / "pbc_notes.yaml"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.read_text() == (CONFIGS / "pbc-notes" / "notes.csv").read_text()
+    again = CliRunner().invoke(app, ["render", str(CONFIGS / "pbc-notes" / "cohort.yaml"), "--out", str(out)])
+    assert isinstance(again.exception, ConfigError)
+    assert "exists already" in str(again.exception)
+
+
+def test_the_demos_dictionary_is_pbcs_but_for_notes(pbc: Dictionary) -> None:
+    plain = read_dictionary(CONFIGS / "pbc" / "cohort.yaml")
+    tables = {
+        name: t.model_copy(update={"file": plain.tables[name].file})
+        for name, t in pbc.without(["notes"]).tables.items()
+    }
+    assert pbc.without(["notes"]).model_copy(update={"tables": tables, "disease": plain.disease}) == plain
