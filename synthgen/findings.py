@@ -77,7 +77,8 @@ class Finding:
 @dataclass(frozen=True)
 class Evidence:
     """What a check may look at. `floor` is the training cohort with its columns made independent; `prior` is what the generator
-    made of public knowledge alone (None where it knows nothing public)."""
+    made of public knowledge alone (None where it knows nothing public); `replicates` are further cohorts of the same size from
+    the same fitted model, as `synthgen sample --replicates` draws them."""
 
     dictionary: Dictionary
     train: Cohort
@@ -86,6 +87,7 @@ class Evidence:
     floor: Cohort
     rng: np.random.Generator
     prior: Cohort | None = None
+    replicates: Sequence[Cohort] = ()
 
 
 class Check(Protocol):

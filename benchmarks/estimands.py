@@ -1,0 +1,146 @@
+"""Is inference from synthetic patients valid? Bias, coverage and type I error of declared estimands, on simulated cohorts.
+
+    python benchmarks/estimands.py --cohorts 200 --parts /tmp/estimands --json benchmarks/results/estimands.json
+
+Each cohort of 156 is one simulated population of the demo's dictionary, whose estimands are asked; the truth is the same estimate
+on 20,000 patients of that population. `real patients` is what the 156 say of themselves; the others combine 5 replicates of one
+fitted model (`fidelity.estimands.combined`, Raab, Nowok & Dibben 2016): without DP, at epsilon 3, and from public knowledge
+alone (epsilon 0). Type I error is the share of cohorts whose interval excludes no effect of the treatment, which has none.
+With --parts every cohort is kept in a file, so that an interrupted run goes on. Rows {system, setting, metric, value, low, high,
+n, seeds}; intervals of shares are Clopper-Pearson over cohorts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ehr import CACHE, FOLDER, calibrated, quiet
+
+from fidelity.estimands import Estimate, combined, estimate
+from fidelity.view import View
+from generators.ehr import EHRVAE
+from privacy.files import write_durably
+from privacy.noise import Noise
+from privacy.rates import clopper_pearson
+from privacy.session import Session
+from synthgen.cohort import Cohort
+from synthgen.dictionary import Dictionary, read_dictionary
+from synthgen.population import draw
+from synthgen.simulation import simulate_population
+
+PATIENTS, TRUTH, REPLICATES = 156, 20_000, 5
+SETTINGS: dict[str, float | None] = {"public knowledge alone": 0.0, "epsilon 3": 3.0, "no DP": None}
+NULL = ("treatment_death",)
+"""Estimands whose truth is no effect, by how the populations are made."""
+Found = dict[str, dict[str, list[float]]]
+"""setting -> estimand -> [truth, estimate, half of the 95% interval]"""
+
+
+def one(number: int, parts: Path) -> Found:
+    """Every setting and estimand of one population."""
+    kept = parts / f"{number}.json"
+    if kept.is_file():
+        found: Found = json.loads(kept.read_text())
+        return found
+    torch.set_num_threads(1)
+    dictionary = read_dictionary(FOLDER / "cohort.yaml")
+    rng = np.random.default_rng([20261126, number])
+    population = draw(dictionary, rng)
+    truth = estimates(simulate_population(dictionary, population, TRUTH, rng), dictionary)
+    real = simulate_population(dictionary, population, PATIENTS, rng)
+    own = estimates(real, dictionary)
+    found = {"real patients": _beside(truth, own)}
+    generator = EHRVAE(dictionary)
+    generator.pretrain(0, CACHE, quiet)
+    records = generator.encode(real)
+    for setting, epsilon in SETTINGS.items():
+        if epsilon != 0:
+            charges = calibrated(generator.charges(PATIENTS), epsilon)
+            generator.fit(Session(records, charges, PATIENTS, Noise(number)), number, quiet)
+        drawn = [
+            estimates(generator.sample(PATIENTS, np.random.default_rng([number, k])), dictionary)
+            for k in range(REPLICATES)
+        ]
+        found[setting] = _beside(truth, _combined(drawn, own))
+    write_durably(kept, json.dumps(found).encode())
+    print(f"cohort {number}", file=sys.stderr, flush=True)
+    return found
+
+
+def estimates(cohort: Cohort, dictionary: Dictionary) -> dict[str, Estimate]:
+    """Every estimand that can be estimated."""
+    view = View.of(cohort, dictionary)
+    return {e.name: found for e in dictionary.estimands if (found := estimate(e, view)) is not None}
+
+
+def _combined(drawn: list[dict[str, Estimate]], own: dict[str, Estimate]) -> dict[str, Estimate]:
+    return {
+        name: combined(of, real.patients) for name, real in own.items() if (of := [d[name] for d in drawn if name in d])
+    }
+
+
+def _beside(truth: dict[str, Estimate], found: dict[str, Estimate]) -> dict[str, list[float]]:
+    return {
+        name: [0.0 if name in NULL else truth[name].value, e.value, (e.interval[1] - e.interval[0]) / 2]
+        for name, e in found.items()
+    }
+
+
+def rows(found: list[Found]) -> list[dict[str, Any]]:
+    """Coverage, bias, error and half-width of each setting and estimand, and type I error where there is no effect."""
+    out = []
+    for setting in found[0]:
+        for name in found[0][setting]:
+            truth, value, half = np.array([f[setting][name] for f in found if name in f[setting]]).T
+            common = {"system": name, "setting": setting, "n": len(truth), "seeds": [0]}
+            shares = {"coverage": np.abs(value - truth) <= half}
+            if name in NULL:
+                shares["type I error"] = np.abs(value) > half
+            for metric, happened in shares.items():
+                rate = clopper_pearson(int(happened.sum()), len(happened))
+                out.append(common | {"metric": metric, "value": rate.value, "low": rate.low, "high": rate.high})
+            for metric, numbers in (
+                ("bias", value - truth),
+                ("absolute error", np.abs(value - truth)),
+                ("half-width", half),
+            ):
+                spread = 1.96 * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
+                mean = float(numbers.mean())
+                out.append(common | {"metric": metric, "value": mean, "low": mean - spread, "high": mean + spread})
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cohorts", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--parts", type=Path, help="where finished cohorts are kept")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two cohorts")
+    arguments = parser.parse_args()
+    parts = arguments.parts or Path(tempfile.mkdtemp(prefix="estimands-"))
+    parts.mkdir(parents=True, exist_ok=True)
+    cohorts = 2 if arguments.quick else arguments.cohorts
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        results = rows(list(pool.map(one, range(cohorts), repeat(parts))))
+    for r in results:
+        print(
+            f"{r['system']:<18}{r['setting']:<24}{r['metric']:<16}{r['value']:>8.3f}  {r['low']:.3f} to {r['high']:.3f}"
+        )
+    if arguments.json:
+        command = f"python benchmarks/estimands.py --cohorts {cohorts} --json {arguments.json}"
+        arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
