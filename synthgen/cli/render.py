@@ -1,4 +1,4 @@
-"""Write notes derived from a cohort's records: rendered from the dictionary's labels, units and ranges, for cohorts without notes.
+"""Write notes derived from a cohort's records: rendered from the dictionary's labels, units and ranges, for cohorts without any.
 
 They are called derived, because no clinician wrote them: they serve demos and tests. They say what the records say, so they stay
 where the records are."""
@@ -40,8 +40,8 @@ def command(
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"{out}: --out needs a file that ends in .csv or .parquet")
     dictionary, folder = _dictionary(cohort)
-    bare = dictionary.without(["notes", "images"])
-    notes = render(read_cohort(data or folder, bare), bare, generator(seed, "render"), bank)
+    known = dictionary.without(_unwritten(dictionary, data or folder))
+    notes = render(read_cohort(data or folder, known), known, generator(seed, "render"), bank)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".csv":
         notes.to_csv(out, index=False)
@@ -63,3 +63,11 @@ def _dictionary(path: Path) -> tuple[Dictionary, Path]:
         return read_dictionary(path), path.parent
     job = load_job(path)
     return read_dictionary(job.cohort), job.folder
+
+
+def _unwritten(dictionary: Dictionary, folder: Path) -> list[str]:
+    """Tables that follow from the records and have no file yet."""
+    from synthgen.dictionary import LINKED
+
+    stems = {name: dictionary.tables[name].file or name for name in LINKED if name in dictionary.tables}
+    return [name for name, stem in stems.items() if not list(folder.glob(f"{stem}.*"))]
