@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
 from fidelity.view import View
 from synthgen.findings import Evidence, Finding, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUPS = 20
 """Groups of the delete-a-group jackknife."""
@@ -29,20 +32,37 @@ APART = 0.02
 SHORT = 0.1
 """Where the floor tells nothing, a value this far short of the ceiling is for a person to judge."""
 
-Measure = Callable[[View, View], float]
+
+class Sample(Protocol):
+    """Patients that can be left out: what an interval is worked out from."""
+
+    @property
+    def patients(self) -> pd.DataFrame:
+        """One row a patient, indexed by id."""
+        ...
+
+    def without(self, ids: pd.Index[Any]) -> Self: ...
+
+
+S = TypeVar("S", bound=Sample)
+Measure = Callable[[S, S], float]
 """(real, other) -> a number from 0 to 1; NaN where there is nothing to measure."""
 Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
-class Views:
-    """The cohorts of the evidence as numbers."""
+class Compared(Generic[S]):
+    """The samples that a measure is worked out on."""
 
-    train: View
-    holdout: View
-    synthetic: View
-    floor: View
-    prior: View | None = None
+    train: S
+    holdout: S
+    synthetic: S
+    floor: S
+    prior: S | None = None
+
+
+class Views(Compared[View]):
+    """The cohorts of the evidence as numbers."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> Views:
@@ -65,9 +85,17 @@ def verdict(value: float, best: float, ceiling: float, floor: float, better: Bet
     return "fail" if value <= quarter and best < middle else "inconclusive"
 
 
-def judged(check: str, metric: str, text: str, measure: Measure, views: Views, better: Better) -> list[Finding]:
+def judged(
+    check: str,
+    metric: str,
+    text: str,
+    measure: Measure[S],
+    views: Compared[S],
+    better: Better,
+    floor_is: str = "independent columns",
+) -> list[Finding]:
     """A measure of the synthetic cohort against the training patients, with interval, ceiling, floor and verdict; nothing where
-    there is nothing to measure."""
+    there is nothing to measure. `floor_is` says in words what the floor is."""
     value = measure(views.train, views.synthetic)
     ceiling, floor = measure(views.train, views.holdout), measure(views.train, views.floor)
     if not np.isfinite([value, ceiling, floor]).all():
@@ -75,10 +103,10 @@ def judged(check: str, metric: str, text: str, measure: Measure, views: Views, b
     low, high = interval(measure, views.train, views.synthetic, value)
     judgement = verdict(value, high if better == "higher" else low, ceiling, floor, better)
     reading = {
-        "pass": "nearer to a second real sample than to independent columns",
-        "fail": "hardly better than independent columns",
+        "pass": f"nearer to a second real sample than to {floor_is}",
+        "fail": f"hardly better than {floor_is}",
         "inconclusive": "not yet like a second real sample",
-        "information": "independent columns score as well as a second real sample, so this tells nothing of relations",
+        "information": f"{floor_is} score as well as a second real sample, so this tells nothing of relations",
     }[judgement]
     found = Finding(
         check,
@@ -96,13 +124,13 @@ def judged(check: str, metric: str, text: str, measure: Measure, views: Views, b
     return [found if views.prior is None else _beside(found, measure, views.train, views.prior)]
 
 
-def _beside(found: Finding, measure: Measure, real: View, prior: View) -> Finding:
+def _beside(found: Finding, measure: Measure[S], real: S, prior: S) -> Finding:
     """The finding with what public knowledge alone scores."""
     value = measure(real, prior)
     return found.beside(value, *interval(measure, real, prior, value)) if np.isfinite(value) else found
 
 
-def interval(measure: Measure, real: View, synthetic: View, value: float) -> tuple[float, float]:
+def interval(measure: Measure[S], real: S, synthetic: S, value: float) -> tuple[float, float]:
     """95% interval over synthetic patients, by the delete-a-group jackknife (Kott 2001): cheap, and whole patients go out."""
     ids = synthetic.patients.index
     groups = min(GROUPS, len(ids) - 1)
