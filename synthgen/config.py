@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from privacy.budget import Budget, default_delta
 from privacy.errors import ConfigError
-from synthgen.dictionary import Dictionary, Entry, parse, read_dictionary, read_yaml
+from synthgen.dictionary import LINKED, Dictionary, Entry, parse, read_dictionary, read_yaml
 
 DEFAULT_CAP = 10.0
 """The most that may ever be spent on a cohort's patients unless an officer sets another cap (`synthgen budget`)."""
@@ -23,6 +23,9 @@ class Privacy(Entry):
     """Total epsilon of everything learnt from a patient. `null` means no privacy at all: never releasable."""
     delta: float | None = None
     """Default: min(1e-4, 1 / (10 declared patients))."""
+    share: dict[str, float] | None = None
+    """Generator -> its share of what is spent, in mu squared (of Gaussian differential privacy), where they are several.
+    Default: half for the record, the rest in equal parts for what is linked to it."""
     noise_seed: int | None = None
     """Predictable noise, for tests only: a run that uses it is never releasable."""
 
@@ -30,6 +33,8 @@ class Privacy(Entry):
     def _possible(self) -> Self:
         if self.epsilon is not None and not (math.isfinite(self.epsilon) and self.epsilon > 0):
             raise ValueError("epsilon needs to be finite and > 0, or null for a run without privacy")
+        if self.share is not None and not (self.share and all(math.isfinite(s) and s > 0 for s in self.share.values())):
+            raise ValueError("share needs a number above 0 for each generator")
         if self.delta is not None and not 0 < self.delta < 1:
             raise ValueError("delta needs to lie between 0 and 1")
         return self
@@ -63,9 +68,16 @@ class Job(Entry):
 
     @property
     def dictionary(self) -> Dictionary:
-        """The cohort's dictionary as this job may use it."""
+        """The cohort's dictionary as this job may use it: without images and notes that none of its generators makes."""
         dictionary = read_dictionary(self.cohort)
+        if unmade := [table for table in LINKED if table in dictionary.tables and table not in self._modalities()]:
+            dictionary = dictionary.without(unmade)
         return dictionary if self.knowledge == "informed" else dictionary.vague()
+
+    def _modalities(self) -> set[str]:
+        from synthgen.plugins import generator_class
+
+        return {generator_class(name).modality for name in self.generators}
 
     @property
     def folder(self) -> Path:

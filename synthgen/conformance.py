@@ -110,7 +110,8 @@ def undeclared(name: str, frame: pd.DataFrame, declared: set[str], id_column: st
 def _typed(raw: pd.Series[Any], column: Column) -> tuple[pd.Series[Any], list[str]]:
     """One column in its type (what cannot be read is missing), and its faults as half sentences."""
     raw = _without_blanks(raw)
-    values, faults = _numbers(raw, column) if column.numeric else _words(raw, column)
+    read = _numbers if column.numeric else _pictures if column.type == "image" else _words
+    values, faults = read(raw, column)
     missing = int(raw.isna().sum())
     if missing and column.type == "id":
         faults.append(f"{rows(missing)} have no id; every row needs one.")
@@ -192,6 +193,17 @@ def _words(raw: pd.Series[Any], column: Column) -> tuple[pd.Series[Any], list[st
         )
     kind = pd.CategoricalDtype(list(column.categories or ()), ordered=column.type == "ordinal")
     return values.mask(unknown).astype(kind), faults
+
+
+def _pictures(raw: pd.Series[Any], column: Column) -> tuple[pd.Series[Any], list[str]]:
+    assert column.size is not None
+    shape = (column.size, column.size) if column.channels == 1 else (column.size, column.size, column.channels)
+    fits = [isinstance(cell, np.ndarray) and cell.dtype == np.uint8 and cell.shape == shape for cell in raw]
+    odd = int((raw.notna() & ~np.array(fits, dtype=bool)).sum())
+    faults = [f"{rows(odd)} hold no picture of {' x '.join(map(str, shape))} bytes."] if odd else []
+    return pd.Series(
+        [cell if fit else None for cell, fit in zip(raw, fits, strict=True)], index=raw.index, dtype=object
+    ), faults
 
 
 def words(raw: pd.Series[Any]) -> pd.Series[Any]:

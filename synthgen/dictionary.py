@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -20,6 +21,9 @@ from privacy.errors import ConfigError
 
 TABLES = ("patients", "visits", "events", "phenotypes", "variants", "notes", "images")
 """The tables a cohort may have. `patients` has one row each; the others point at it by `patient_id`."""
+
+LINKED = ("images", "notes")
+"""Tables that follow from the record of their patient; a job may leave them out."""
 
 NUMERIC = ("continuous", "integer")
 
@@ -68,8 +72,9 @@ class Knowledge(Entry):
 class Column(Entry):
     """One column: what may stand in it."""
 
-    type: Literal["continuous", "integer", "categorical", "ordinal", "text", "file", "id"]
-    """What the cells are; ordinal categories have an order, `file` is a path in the cohort's folder."""
+    type: Literal["continuous", "integer", "categorical", "ordinal", "text", "image", "file", "id"]
+    """What the cells are; ordinal categories have an order; `image` is a picture, read from a path in the cohort's folder;
+    `file` is any other path in it."""
     role: (
         Literal[
             "id", "time", "static", "measurement", "outcome", "code", "stop", "dose", "hpo", "disease", "gene", "hgvs"
@@ -93,6 +98,10 @@ class Column(Entry):
     """`log` for what spreads over orders of magnitude; it needs a lower bound above 0."""
     decimals: int | None = Field(default=None, ge=0, le=12)
     """Digits after the point in the files."""
+    size: int | None = Field(default=None, ge=8, le=1024)
+    """Of an image: the side in pixels to which every picture is brought when it is read."""
+    channels: Literal[1, 3] = 1
+    """Of an image: 1 is grey, 3 is red, green and blue."""
     code: str | None = None
     """LOINC:..., HP:..., ORPHA:..."""
     missing: bool = False
@@ -123,6 +132,10 @@ class Column(Entry):
                 raise ValueError("bounds need low < high")
             if self.scale == "log" and low <= 0:
                 raise ValueError("scale: log needs a lower bound above 0")
+        if self.type == "image" and self.size is None:
+            raise ValueError("an image column needs size: the side in pixels that every picture is brought to")
+        if self.type != "image" and (self.size is not None or self.channels != 1):
+            raise ValueError("size and channels belong to columns of type: image")
         if self.type in ("categorical", "ordinal"):
             if not self.categories or len(self.categories) < 2:
                 raise ValueError("a categorical or ordinal column needs at least two categories")
@@ -245,6 +258,8 @@ class Rule(Entry):
     patient's own row of `patients` are in scope; `previous(x)` is the same patient's value at the visit before."""
     severity: Literal["hard", "severe", "moderate", "mild"] = "moderate"
     """How bad a row that breaks it is; `hard` cannot happen at all."""
+    category: Literal["conformance", "completeness", "plausibility"] = "plausibility"
+    """Kahn's category (2016, eGEMs 4:1244): does the value keep to its form, is it there, is it believable?"""
     text: str
     """The rule in a clinician's words."""
     source: str | None = None
@@ -392,6 +407,8 @@ class Dictionary(Entry):
     """How follow-up ends, if that is known."""
     rules: tuple[Rule, ...] = ()
     """Clinical rules that every patient keeps."""
+    rule_packs: tuple[str, ...] = ()
+    """Packs of rules that apply by code and unit (`configs/rules/`, or a file NAME.yaml beside this one or in `rules/`)."""
     tasks: tuple[Task, ...] = ()
     """Predictions to judge the synthetic cohort by."""
     subgroups: dict[str, tuple[float, ...]] = {}
@@ -502,6 +519,16 @@ class Dictionary(Entry):
             else {name: c for name, c in visits.columns.items() if (c.numeric or c.discrete) and name != "day"}
         )
 
+    def without(self, tables: Iterable[str]) -> Dictionary:
+        """The same dictionary without these tables and their rules."""
+        gone = set(tables)
+        return self.model_copy(
+            update={
+                "tables": {name: table for name, table in self.tables.items() if name not in gone},
+                "rules": tuple(rule for rule in self.rules if rule.table not in gone),
+            }
+        )
+
     @property
     def is_vague(self) -> bool:
         """Whether it holds no public knowledge beyond bounds, categories, units and scales."""
@@ -590,5 +617,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_dictionary(path: str | Path) -> Dictionary:
-    """The dictionary in a `cohort.yaml`."""
-    return parse(Dictionary, read_yaml(Path(path)), str(path))
+    """The dictionary in a `cohort.yaml`, its rule packs' rules among its own.
+
+    Raises:
+        ConfigError: with every fault and its place; for a rule pack that is not there.
+    """
+    from synthgen.rule_packs import with_packs
+
+    return with_packs(parse(Dictionary, read_yaml(Path(path)), str(path)), Path(path).resolve().parent)

@@ -19,8 +19,8 @@ Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
 
 
-class Generator(Protocol):
-    """Learns one modality through a `Session` and samples it without any patient.
+class Learner(Protocol):
+    """Learns one modality through a `Session`.
 
     One glance at `fit` shows everything it learns from patients: nothing but the session holds them.
     """
@@ -45,20 +45,13 @@ class Generator(Protocol):
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
         """Learns what is public (epsilon 0); cached under a key of everything it depends on.
 
-        From here on `sample` works: before `fit` it draws from public knowledge alone. A generator that knows nothing
-        public raises WorkspaceError instead.
+        From here on `sample` (or `extend`) works: before `fit` it draws from public knowledge alone. A generator that knows
+        nothing public raises WorkspaceError instead.
         """
         ...
 
     def fit(self, session: Session, seed: int, progress: Progress) -> None:
         """Learns from patients. Deterministic given `seed` and the session's answers: that is how a killed job resumes."""
-        ...
-
-    def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
-        """Whole synthetic patients with ids SYN-..., in memory proportional to `patients`; `where` fixes static columns.
-
-        Raises ConfigError for a column or category that does not exist.
-        """
         ...
 
     def save(self, folder: Path) -> None:
@@ -67,4 +60,24 @@ class Generator(Protocol):
 
     def load(self, folder: Path) -> None:
         """What `save` wrote. Raises WorkspaceError when it is missing or corrupt."""
+        ...
+
+
+class Generator(Learner, Protocol):
+    """Samples whole patients without any patient: the record that everything else of a synthetic patient follows."""
+
+    def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
+        """Whole synthetic patients with ids SYN-..., in memory proportional to `patients`; `where` fixes static columns.
+
+        Raises ConfigError for a column or category that does not exist.
+        """
+        ...
+
+
+class LinkedGenerator(Learner, Protocol):
+    """Adds its modality to patients that have a record: their images, their notes."""
+
+    def extend(self, record: Cohort, rng: np.random.Generator) -> Cohort:
+        """The same synthetic patients with this modality's table, each row following from its patient's own record. A patient who
+        has none in life has none here (`synthgen.occurrence`)."""
         ...

@@ -20,7 +20,7 @@ from synthgen.workspace import Run, Workspace, default_workspace
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
     from synthgen.findings import Check, Evidence, Finding
-    from synthgen.generator import Generator
+    from synthgen.linking import Linked
 
 SECTIONS = ("fidelity", "rules", "utility")
 
@@ -149,7 +149,7 @@ def train(work: Work) -> None:
 
     planned, seed = work.run.plan, child_seed(work.job.seed, "train")
     patients, _ = work.halves()
-    for name, model in _generators(work).items():
+    for name, model in _generators(work).all.items():
         model.pretrain(seed, work.run.workspace.cache, work.progress)
         contributions = Contributions(len(patients))
         session = Session(
@@ -169,7 +169,7 @@ def train(work: Work) -> None:
 
 # 6. sample ----------------------------------------------------------------------------------------------------------------
 def sample(work: Work) -> None:
-    """Whole synthetic patients, from the trained model alone."""
+    """Whole synthetic patients, one after the other: the record, then image and note of the same patient."""
     from synthgen.storage import write_cohort
 
     patients = work.job.patients or work.run.plan.declared_training
@@ -186,16 +186,14 @@ def draw(
     Raises:
         ConfigError: for conditions that cannot be met, or when the generator's patients breach the dictionary.
     """
-    from synthgen.conformance import conform
-
-    work = Work(run, progress or Silent())
-    ((name, model),) = _generators(work).items()
-    model.load(run.folder / "models" / name)
-    cohort = model.sample(patients, generator(seed, "sample", patients), where)
-    _, breaches = conform(cohort.tables, work.dictionary, "synthetic")
-    if breaches:
-        fault = "its synthetic patients breach the dictionary, which is a fault of the generator, not of your data"
-        raise ConfigError(f"generators.{name}: {fault}: {' '.join(breaches)}")
+    linked = _generators(Work(run, progress or Silent()))
+    for name, model in linked.all.items():
+        model.load(run.folder / "models" / name)
+    cohort, faults = linked.sample(patients, generator(seed, "sample", patients), where)
+    for name, breaches in faults.items():
+        if breaches:
+            fault = "its synthetic patients breach the dictionary, which is a fault of the generator, not of your data"
+            raise ConfigError(f"generators.{name}: {fault}: {' '.join(breaches)}")
     return cohort
 
 
@@ -291,11 +289,10 @@ def _must_still_be_charged(run: Run) -> None:
             )
 
 
-def _generators(work: Work) -> dict[str, Generator]:
-    from synthgen.plugins import generator_class
+def _generators(work: Work) -> Linked:
+    from synthgen.linking import Linked
 
-    device = resolve(work.job.device)
-    return {n: generator_class(n)(work.dictionary, settings, device) for n, settings in work.job.generators.items()}
+    return Linked.of(work.job, work.dictionary, resolve(work.job.device))
 
 
 def _checks(sections: tuple[str, ...]) -> list[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from privacy.charges import Charge
 from privacy.errors import ConfigError
 from synthgen.config import Job
 from synthgen.dictionary import Dictionary
+from synthgen.linking import Linked
 
 HOPELESS = 0.5
 """A mean whose noise is more than half the largest contribution of any patient says nothing of these patients."""
@@ -85,19 +87,9 @@ def plan(job: Job, dictionary: Dictionary) -> Plan:
     budget = job.budget(dictionary)
     n = job.declared_training(dictionary)
     if budget is None:
-        _construct(job, dictionary)
+        Linked.of(job, dictionary)
         return Plan(dictionary.declared_patients, n, None, (), None, None, ("no privacy: never releasable",))
     return _private_plan(job, dictionary, budget, n)
-
-
-def _construct(job: Job, dictionary: Dictionary) -> dict[str, Any]:
-    from synthgen.plugins import generator_class
-
-    if len(job.generators) > 1:
-        raise ConfigError(
-            f"generators: {', '.join(job.generators)}: a job takes one; linked modalities are not there yet"
-        )
-    return {name: generator_class(name)(dictionary, settings) for name, settings in job.generators.items()}
 
 
 def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> Plan:
@@ -105,10 +97,12 @@ def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> P
     from privacy.tradeoff import tpr_at
 
     wanted: list[tuple[str, Charge]] = []
-    for name, generator in _construct(job, dictionary).items():
+    linked = Linked.of(job, dictionary)
+    share = _shares(job, linked)
+    for name, generator in linked.all.items():
         if not generator.private:
             raise ConfigError(f"generators.{name}: reveals its patients; set privacy.epsilon: null (never releasable)")
-        wanted += [(generator.modality, charge) for charge in generator.charges(n)]
+        wanted += [(generator.modality, charge) for charge in _of_size(share[name], generator.charges(n))]
     charges = calibrate([charge for _, charge in wanted], budget)
     queries = tuple(
         PlannedQuery(modality, charge, charge.noise_multiplier / (charge.sampling_rate * n) / charge.steps**0.5)
@@ -117,6 +111,26 @@ def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> P
     warnings = _refuse_the_hopeless(queries, budget, n)
     spent = epsilon(charges, budget.delta)
     return Plan(dictionary.declared_patients, n, budget, queries, spent, tpr_at(charges, 0.01), warnings)
+
+
+def _shares(job: Job, linked: Linked) -> dict[str, float]:
+    """Generator -> its share of the squared mu."""
+    names = list(linked.all)
+    if len(names) == 1:
+        return {names[0]: 1.0}
+    if job.privacy.share is None:
+        return {name: 0.5 if name == linked.record[0] else 0.5 / len(linked.others) for name in names}
+    if set(job.privacy.share) != set(names):
+        raise ConfigError(f"privacy.share: needs one number for each of the job's generators: {', '.join(names)}")
+    total = sum(job.privacy.share.values())
+    return {name: share / total for name, share in job.privacy.share.items()}
+
+
+def _of_size(share: float, charges: Sequence[Charge]) -> list[Charge]:
+    """Charges scaled so that their squared mu (sum of q^2 steps / sigma^2, exact at full batch) is `share`; what is left to
+    calibrate is one common factor."""
+    size = sum(c.sampling_rate**2 * c.steps / c.noise_multiplier**2 for c in charges)
+    return [c.scaled((size / share) ** 0.5) for c in charges]
 
 
 def _refuse_the_hopeless(queries: tuple[PlannedQuery, ...], budget: Budget, n: int) -> tuple[str, ...]:

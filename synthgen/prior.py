@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 
 def public_patients(job: Job, cache: Path, patients: int, seed: int, progress: Progress) -> Cohort:
-    """Patients of the job's generator as it is before it meets any patient: what a run of this job starts from.
+    """Patients of the job's generators as they are before they meet any patient: what a run of this job starts from.
 
     Raises:
         ConfigError: for a generator that knows nothing public (a baseline).
     """
-    from synthgen.plugins import generator_class
+    from synthgen.linking import Linked
 
-    name, settings = next(iter(job.generators.items()))
-    model = generator_class(name)(job.dictionary, settings, resolve(job.device))
-    model.pretrain(child_seed(job.seed, "train"), cache, progress)
+    linked = Linked.of(job, job.dictionary, resolve(job.device))
+    for model in linked.all.values():
+        model.pretrain(child_seed(job.seed, "train"), cache, progress)
     try:
-        return model.sample(patients, generator(job.seed, "prior", seed))
+        return linked.sample(patients, generator(job.seed, "prior", seed))[0]
     except WorkspaceError:
-        raise ConfigError(f"generators.{name}: knows nothing public, so there is no prior to look at") from None
+        raise ConfigError(
+            f"generators: {' or '.join(linked.all)} knows nothing public, so there is no prior to look at"
+        ) from None
 
 
 def write_pictures(folder: Path, job: Job, cohort: Cohort) -> Path:

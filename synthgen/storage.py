@@ -19,7 +19,7 @@ from synthgen.cohort import Cohort
 from synthgen.conformance import conform, numbers, place, rows, undeclared, words
 from synthgen.dictionary import TABLES
 from synthgen.errors import DataError, WorkspaceError
-from synthgen.formats import csv, parquet, phenopackets
+from synthgen.formats import csv, medmnist, parquet, phenopackets
 
 if TYPE_CHECKING:
     from synthgen.cohort import Origin
@@ -29,13 +29,15 @@ Format = Literal["parquet", "csv"]
 
 _READ = {"parquet": parquet.read, "csv": csv.read}
 _WRITE = {"parquet": parquet.write, "csv": csv.write}
+_ONE_FILE = {".zip": phenopackets.read, ".npz": medmnist.read}
+"""Formats that hold a whole cohort in one file."""
 _NOT_RECORDED = "NA"
 """What R, and so much of medicine, writes for a missing value."""
 
 
 def read_cohort(folder: str | Path, dictionary: Dictionary) -> Cohort:
     """The real cohort in a folder that holds `<table or its file>.parquet` or `.csv` for each table of the dictionary,
-    or the one in a zip of phenopackets (`data: cohort.zip`).
+    or the one in a zip of phenopackets (`data: cohort.zip`) or in MedMNIST's format (`data: cohort.npz`).
 
     Columns are renamed, recoded and multiplied as the dictionary says. Where `patients` shares a file with another table,
     each patient's first recorded value is taken.
@@ -44,18 +46,28 @@ def read_cohort(folder: str | Path, dictionary: Dictionary) -> Cohort:
         DataError: every breach of every table at once, or the first file that cannot be read.
     """
     folder = Path(folder)
-    return _read_packets(folder, dictionary) if folder.suffix == ".zip" else _read_folder(folder, dictionary, "real")
+    read = _ONE_FILE.get(folder.suffix)
+    return _read_folder(folder, dictionary, "real") if read is None else _declared(read(folder), dictionary)
 
 
-def _read_packets(archive: Path, dictionary: Dictionary) -> Cohort:
-    """The real cohort in a zip of phenopackets, with the columns that the dictionary declares."""
-    tables = phenopackets.read(archive)
-    declared = {
-        name: tables[name].reindex(columns=list(table.columns))
-        for name, table in dictionary.tables.items()
-        if name in tables
-    }
+def _declared(tables: dict[str, pd.DataFrame], dictionary: Dictionary) -> Cohort:
+    """The real cohort in one file of its own format, with the columns that the dictionary declares."""
+    declared = {}
+    for name, table in dictionary.tables.items():
+        if name in tables:
+            frame = tables[name].reindex(columns=list(table.columns))
+            declared[name] = frame.assign(
+                **{k: _fitted(frame[k], c) for k, c in table.columns.items() if c.type == "image"}
+            )
     return Cohort.checked(declared, dictionary, "real")
+
+
+def _fitted(pictures: pd.Series[Any], column: Column) -> pd.Series[Any]:
+    from synthgen.pictures import fitted
+
+    assert column.size is not None
+    cells = [fitted(p, column.size, column.channels) if isinstance(p, np.ndarray) else None for p in pictures]
+    return pd.Series(cells, index=pictures.index, dtype=object)
 
 
 def read_synthetic(folder: Path, dictionary: Dictionary) -> Cohort:
@@ -104,6 +116,8 @@ def _conformed(folder: Path, dictionary: Dictionary, origin: Origin) -> tuple[di
         if name == "patients" and len(readers[path]) > 1:
             breaches += _inconstant(tables[name], dictionary.tables[name])
             tables[name] = _one_row_each(tables[name])
+        tables[name], faults = _with_pictures(folder, name, tables[name], dictionary.tables[name])
+        breaches += faults
     declared = dictionary.model_copy(update={"tables": {name: dictionary.tables[name] for name in paths}})
     conformed, found = conform(tables, declared, origin)
     return conformed, breaches + found + _broken_links(folder, conformed, dictionary)
@@ -112,7 +126,8 @@ def _conformed(folder: Path, dictionary: Dictionary, origin: Origin) -> tuple[di
 def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("parquet", "csv")) -> list[Path]:
     """Writes each table in each format and returns the paths; a synthetic table is called `synthetic_<table>`.
 
-    Every file is complete on the disk before the first one takes its name.
+    Pictures become PNG files, marked as what they are, in a folder called as their table, and their cells the paths. Every file
+    is complete on the disk before the first one takes its name.
 
     Raises:
         WorkspaceError: when the disk is full or the folder cannot be written; nothing is left behind then.
@@ -121,14 +136,15 @@ def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("par
     pending: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tables = {name: _drawn(frame, folder, name, cohort.origin, pending) for name, frame in cohort.tables.items()}
         for kind in formats:
-            for name, frame in cohort.tables.items():
-                handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".{kind}{PARTIAL}")
-                os.close(handle)
-                pending[folder / f"{prefix}{name}.{kind}"] = Path(temporary)
-                _WRITE[kind](Path(temporary), frame, cohort.origin)
-                _flush(Path(temporary))
+            for name, frame in tables.items():
+                pending[folder / f"{prefix}{name}.{kind}"] = temporary = _temporary(folder, kind)
+                _WRITE[kind](temporary, frame, cohort.origin)
+        for temporary in pending.values():
+            _flush(temporary)
         for path, written in pending.items():
+            path.parent.mkdir(exist_ok=True)
             written.chmod(0o640)
             written.replace(path)
         _flush(folder)
@@ -141,6 +157,35 @@ def write_cohort(cohort: Cohort, folder: Path, formats: Sequence[Format] = ("par
         for written in pending.values():
             written.unlink(missing_ok=True)
     return list(pending)
+
+
+def _drawn(frame: pd.DataFrame, folder: Path, name: str, origin: Origin, pending: dict[Path, Path]) -> pd.DataFrame:
+    """The table with paths for pictures; each picture's file, still under a temporary name, joins `pending`."""
+    from synthgen.pictures import write_picture
+
+    mark = {"synthetic": "yes" if origin == "synthetic" else "no", "generator": "synthgen"}
+    for key in [str(k) for k, column in frame.items() if any(isinstance(cell, np.ndarray) for cell in column)]:
+        paths: list[str | None] = [None] * len(frame)
+        number = frame.groupby("patient_id").cumcount()
+        for row, (patient, k, picture) in enumerate(zip(frame["patient_id"], number, frame[key], strict=True)):
+            if isinstance(picture, np.ndarray):
+                paths[row] = f"{_prefix(origin)}{name}/{_file_name(patient)}-{k + 1}.png"
+                pending[folder / str(paths[row])] = temporary = _temporary(folder, "png")
+                write_picture(temporary, picture, mark)
+        frame = frame.assign(**{key: pd.Series(paths, index=frame.index, dtype=object)})
+    return frame
+
+
+def _temporary(folder: Path, kind: str) -> Path:
+    handle, path = tempfile.mkstemp(dir=folder, prefix=".", suffix=f"{PARTIAL}.{kind}")
+    os.close(handle)
+    return Path(path)
+
+
+def _file_name(patient: str) -> str:
+    """A patient's id as part of a file's name: an id may hold what a path may not."""
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in patient)
+    return plain if plain == patient else f"{plain}-{hashlib.sha256(patient.encode()).hexdigest()[:8]}"
 
 
 def as_written(dictionary: Dictionary, origin: Origin = "real") -> Dictionary:
@@ -179,6 +224,10 @@ def _bytes(column: pd.Series[Any]) -> bytes:
         return column.to_numpy("<f8").tobytes()
     if column.dtype == pd.Int64Dtype():
         return column.isna().to_numpy().tobytes() + column.to_numpy("<i8", na_value=0).tobytes()
+    if any(isinstance(cell, np.ndarray) for cell in column):
+        return b"".join(
+            repr(cell.shape).encode() + cell.tobytes() if isinstance(cell, np.ndarray) else b"-" for cell in column
+        )
     return json.dumps([None if gone else cell for cell, gone in zip(column, column.isna(), strict=True)]).encode()
 
 
@@ -270,6 +319,20 @@ def _inconstant(frame: pd.DataFrame, table: Table) -> list[str]:
                     "a column of patients is constant, correct it or declare it in another table."
                 )
     return breaches
+
+
+def _with_pictures(folder: Path, name: str, frame: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, list[str]]:
+    """The paths in columns of type `image` -> the pictures, each brought to its column's size, and the faults of all."""
+    from synthgen.pictures import read_pictures
+
+    breaches: list[str] = []
+    for key, column in table.columns.items():
+        if column.type == "image" and key in frame:
+            assert column.size is not None
+            found, faults = read_pictures(folder, list(frame[key]), column.size, column.channels)
+            frame = frame.assign(**{key: pd.Series(found, index=frame.index, dtype=object)})
+            breaches += [f"{place(name, key, column)}: {fault}" for fault in faults]
+    return frame, breaches
 
 
 def _broken_links(folder: Path, tables: dict[str, pd.DataFrame], dictionary: Dictionary) -> list[str]:

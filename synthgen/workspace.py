@@ -202,7 +202,7 @@ class Run:
     def sweep(self) -> None:
         """Removes what a killed process was still writing: it was never part of the run."""
         beside = (self.workspace.root / "answered").glob(f".{self.id}-*{PARTIAL}")
-        for leftover in (*self.folder.rglob(f".*{PARTIAL}"), *beside):
+        for leftover in (*self.folder.rglob(f".*{PARTIAL}*"), *beside):
             leftover.unlink(missing_ok=True)
 
     @contextmanager

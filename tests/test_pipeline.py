@@ -214,9 +214,9 @@ def test_predictable_noise_is_never_releasable(tmp_path: Path, finished: sg.Run)
     assert "seed" in _refusal(run)
 
 
-def test_two_generators_are_refused_until_they_are_linked(tmp_path: Path):
-    job = sg.load_job(job_file(tmp_path, generators={"ehr": FAST, "phenotypes": {}}))
-    with pytest.raises(ConfigError, match="a job takes one"):
+def test_a_job_has_exactly_one_generator_of_records(tmp_path: Path):
+    job = sg.load_job(job_file(tmp_path, generators={"ehr": FAST, "sdv": {}}))
+    with pytest.raises(ConfigError, match="exactly one generator of records.*it has ehr and sdv"):
         plan(job, job.dictionary)
 
 
