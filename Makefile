@@ -1,10 +1,10 @@
-# make demo | test | check | bench | docs   Each makes the environment it needs, in .venv.
+# make demo | linked | test | check | bench | docs   Each makes the environment it needs, in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo linked test check bench docs clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -16,6 +16,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## the real PBC cohort in; a private synthetic cohort and its report out
 	$(BIN)/synthgen run configs/pbc.yaml --workspace workspace/demo-$$(date +%Y%m%d-%H%M%S)
+
+linked: $(READY) workspace/linked-cohort  ## record, picture and note of one patient under one epsilon, on a simulated cohort
+	$(BIN)/synthgen run configs/linked.yaml --workspace workspace/linked-$$(date +%Y%m%d-%H%M%S)
+
+workspace/linked-cohort: $(READY)
+	$(BIN)/synthgen simulate configs/linked/cohort.yaml $@
 
 test: $(READY)  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

@@ -163,7 +163,7 @@ def _drawn(frame: pd.DataFrame, folder: Path, name: str, origin: Origin, pending
     """The table with paths for pictures; each picture's file, still under a temporary name, joins `pending`."""
     from synthgen.pictures import write_picture
 
-    mark = {"synthetic": "yes" if origin == "synthetic" else "no", "generator": "synthgen"}
+    mark = {"synthetic": "yes", "generator": "synthgen"} if origin == "synthetic" else {}
     for key in [str(k) for k, column in frame.items() if any(isinstance(cell, np.ndarray) for cell in column)]:
         paths: list[str | None] = [None] * len(frame)
         number = frame.groupby("patient_id").cumcount()

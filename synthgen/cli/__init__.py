@@ -18,6 +18,7 @@ COMMANDS = {
     "init": "Draft a data dictionary from a folder of tables.",
     "validate": "Check a cohort's tables against their dictionary.",
     "prior": "Show the patients that the dictionary alone implies, at epsilon 0.",
+    "simulate": "Make a simulated cohort from a dictionary alone, pictures and notes included.",
     "render": "Write notes derived from a cohort's records, for cohorts without notes.",
     "plan": "Say what a job will do, spend and promise, without reading patients.",
     "run": "Run a job: from the real cohort to the synthetic one and its report.",
