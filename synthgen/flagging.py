@@ -6,6 +6,7 @@ No function here is given a real patient, so none of its flags reads real data (
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,14 @@ import pandas as pd
 
 from synthgen.flags import Flag
 from synthgen.queue import TWINS, ranked, shown_once
+from synthgen.screening.words import amount, label, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthgen.cohort import Cohort
     from synthgen.dictionary import Column, Dictionary
+    from synthgen.screening.usual import Tail, Usual
 
 ALIKE = 0.01
 """Two patients are near duplicates when no value differs by more than this share of its column's public range."""
@@ -31,15 +34,61 @@ FEWEST_STEPS = 100
 """A column with fewer distinct values between its bounds may stand still, or on a bound, for good reason."""
 FEWEST_DIGITS = 10
 """A value of fewer units of its column's resolution has one digit: rounding may well hold it still."""
+PART = 5000
+"""Patients that are looked at together."""
 COMPARED = ("patients", "visits", "events", "phenotypes", "variants")
 """Tables in which near duplicates are looked for; notes and images vary from patient to patient whatever the record says."""
 
 
 def flag(synthetic: Cohort, dictionary: Dictionary, raised: Iterable[Flag] = ()) -> list[Flag]:
     """The queue: `raised` by checks and attacks and what is raised here, ranked, near-duplicate patients shown once."""
-    twin_of = near_duplicates(synthetic, dictionary)
-    own = [*duplicated(twin_of), *on_bounds(synthetic, dictionary), *frozen(synthetic, dictionary)]
-    return ranked(shown_once([*raised, *own], twin_of))
+    from synthgen.screening.usual import usual_of
+
+    own, twin_of = screened(_parts(synthetic), dictionary, usual_of(synthetic, dictionary))
+    told = list(raised)
+    known = {(f.patient_id, f.reason) for f in told}
+    return ranked(shown_once([*told, *(f for f in own if (f.patient_id, f.reason) not in known)], twin_of))
+
+
+def screened(parts: Iterable[Cohort], dictionary: Dictionary, usual: Usual) -> tuple[list[Flag], dict[str, str]]:
+    """(every flag that needs no real patient, near duplicates), part by part: memory holds one part, and a row of numbers for
+    each patient.
+
+    Args:
+        parts: a cohort in parts of whole patients.
+        usual: what is usual in that cohort (`screening.usual.usual_of`).
+    """
+    from synthgen.screening import detectors
+    from synthgen.screening.usual import tails
+
+    expected = tails(dictionary, detectors())
+    lookalikes, flags = _Lookalikes(), list[Flag]()
+    for part in parts:
+        flags += _of_part(part, dictionary, usual, expected)
+        lookalikes.add(part, dictionary)
+    twin_of = lookalikes.twins()
+    return [*duplicated(twin_of), *flags], twin_of
+
+
+def _of_part(part: Cohort, dictionary: Dictionary, usual: Usual, expected: dict[str, Tail]) -> list[Flag]:
+    from synthgen.screening import improbable, stillness
+    from synthgen.screening.clinical import rule_flags
+    from synthgen.screening.contract import breaches
+    from synthgen.screening.view import View
+
+    view = View(part.tables, dictionary)
+    flags = [*breaches(view, usual), *rule_flags(part.tables, dictionary)]
+    flags += [*on_bounds(part, dictionary), *frozen(part, dictionary), *stillness.repeated_visits(view)]
+    flags += [*stillness.straight_lines(view, usual), *stillness.round_numbers(view, usual)]
+    return [*flags, *improbable(view, usual, expected)]
+
+
+def _parts(cohort: Cohort, size: int = PART) -> Iterator[Cohort]:
+    if len(cohort) <= size:
+        yield cohort
+        return
+    for start in range(0, len(cohort), size):
+        yield cohort.of(cohort.ids[start : start + size])
 
 
 def near_duplicates(cohort: Cohort, dictionary: Dictionary) -> dict[str, str]:
@@ -47,17 +96,30 @@ def near_duplicates(cohort: Cohort, dictionary: Dictionary) -> dict[str, str]:
 
     Alike are patients with equal categories, equally many rows, the same cells missing, and numbers within `ALIKE`.
     """
-    alike: dict[bytes, tuple[list[str], list[NDArray[np.float64]]]] = {}
-    for patient, exact, numbers in _records(cohort, dictionary):
-        ids, vectors = alike.setdefault(exact, ([], []))
-        ids.append(patient)
-        vectors.append(numbers)
-    twins: dict[str, str] = {}
-    for ids, vectors in alike.values():
-        if len(ids) > 1:
-            first = _first_within(np.stack(vectors), ALIKE)
-            twins |= {ids[i]: ids[j] for i, j in enumerate(first) if i != j}
-    return twins
+    lookalikes = _Lookalikes()
+    lookalikes.add(cohort, dictionary)
+    return lookalikes.twins()
+
+
+class _Lookalikes:
+    """Patients by what has to be equal, with their numbers."""
+
+    def __init__(self) -> None:
+        self._alike: dict[bytes, tuple[list[str], list[NDArray[np.float32]]]] = {}
+
+    def add(self, part: Cohort, dictionary: Dictionary) -> None:
+        for patient, exact, numbers in _records(part, dictionary):
+            ids, vectors = self._alike.setdefault(blake2b(exact, digest_size=16).digest(), ([], []))
+            ids.append(patient)
+            vectors.append(numbers.astype(np.float32))
+
+    def twins(self) -> dict[str, str]:
+        twins: dict[str, str] = {}
+        for ids, vectors in self._alike.values():
+            if len(ids) > 1:
+                first = _first_within(np.stack(vectors).astype(np.float64), ALIKE)
+                twins |= {ids[i]: ids[j] for i, j in enumerate(first) if i != j}
+        return twins
 
 
 def duplicated(twin_of: dict[str, str]) -> list[Flag]:
@@ -124,12 +186,12 @@ def _duplicated(patients: list[str]) -> Flag:
 def _on_bounds(
     patient: str, count: int, recorded: int, found: dict[str, list[float]], columns: dict[str, Column]
 ) -> Flag:
-    named = [f"{_label(n, columns[n])} at {_amount(v, columns[n])}" for n, values in found.items() for v in values]
+    named = [f"{label(n, columns[n])} at {amount(v, columns[n])}" for n, values in found.items() for v in values]
     return Flag(
         patient_id=patient,
         reason="on_bound",
         severity="moderate" if count >= recorded / 2 else "mild",
-        text=f"{count} of {recorded} measurements lie exactly on the limit of what is allowed ({_listed(named)}): they look cut "
+        text=f"{count} of {recorded} measurements lie exactly on the limit of what is allowed ({listed(named)}): they look cut "
         "off rather than measured.",
         reads_real_data=False,
         evidence={name: values for name, values in found.items() if values},
@@ -139,12 +201,12 @@ def _on_bounds(
 
 def _frozen(patient: str, rows: pd.DataFrame, columns: dict[str, Column], held: dict[str, float], long: int) -> Flag:
     years = (float(rows["day"].max()) - float(rows["day"].min())) / 365.25
-    always = [f"{_label(n, columns[n])} always {_amount(v, columns[n])}" for n, v in held.items()]
+    always = [f"{label(n, columns[n])} always {amount(v, columns[n])}" for n, v in held.items()]
     return Flag(
         patient_id=patient,
         reason="frozen",
         severity="moderate" if len(held) == long > 1 else "mild",
-        text=f"Over {len(rows)} visits in {years:.1f} years nothing moves: {_listed(always)}. Repeated measurements of a living "
+        text=f"Over {len(rows)} visits in {years:.1f} years nothing moves: {listed(always)}. Repeated measurements of a living "
         "patient scatter.",
         reads_real_data=False,
         evidence=dict(held),
@@ -221,16 +283,3 @@ def _coarse(value: float, column: Column) -> bool:
     """Whether a value lies so near its column's resolution that rounding alone may hold it still: 0.2 where 0.1 is a step."""
     decimals = 0 if column.type == "integer" else column.decimals
     return decimals is not None and abs(value) * 10**decimals < FEWEST_DIGITS
-
-
-def _label(name: str, column: Column) -> str:
-    return column.label or name.replace("_", " ")
-
-
-def _amount(value: float, column: Column) -> str:
-    return f"{value:g} {column.unit}" if column.unit else f"{value:g}"
-
-
-def _listed(parts: list[str], most: int = 4) -> str:
-    """The first few, and how many more."""
-    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")

@@ -1,18 +1,21 @@
 """Clinical rules as expressions that a clinician can read, evaluated over whole tables at once.
 
-    albumin < 4.5 or ascites == "no"
-    bilirubin > 0.1 * previous(bilirubin)
+    implies(ascites == "yes", albumin < 4.5)
+    abs(albumin - previous(albumin)) < 0.1 * (day - previous(day))
 
-Names are columns of the rule's table and of the patient's own row in `patients`; `previous(x)` is the same patient's value in the
-row before. Three-valued logic (Kleene 1952): what rests on a missing value is unknown, and an unknown rule is not broken.
-Nothing but comparisons, and/or/not, arithmetic, abs, min, max and previous can be written: no attribute, call or power.
+Names are columns of the rule's table and of the patient's own row in `patients`. `previous(x)` is the same patient's value in
+the row before, `first(x)` in their first row, `highest(x)` the highest of all rows before; `known(x)`: whether x is recorded.
+Three-valued logic (Kleene 1952): what rests on a missing value is unknown, and an unknown rule is not broken.
+Nothing but comparisons, and/or/not, implies, known, arithmetic, abs, min, max, previous, first and highest can be written: no
+attribute, other call or power.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +38,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
-_FUNCTIONS = {"previous", "abs", "min", "max"}
+FUNCTIONS = {"previous", "first", "highest", "abs", "min", "max", "implies", "known"}
 _MOST = 2000
 """Characters of an expression."""
 
@@ -49,15 +52,37 @@ def broken(rule: Rule, tables: Mapping[str, pd.DataFrame], dictionary: Dictionar
     """
     if rule.table not in tables:
         return None
-    columns = dictionary.tables["patients"].columns | dictionary.tables[rule.table].columns
-    frame, named = tables[rule.table], names_in(rule)
+    return _told(rule, joined(rule.table, tables, dictionary), dictionary)
+
+
+def joined(table: str, tables: Mapping[str, pd.DataFrame], dictionary: Dictionary) -> pd.DataFrame:
+    """A table beside the patients' own columns, sorted by patient and day: what rules are told on."""
+    frame = tables[table]
     if "day" in frame:
         frame = frame.sort_values(["patient_id", "day"], kind="stable", ignore_index=True)
-    if own := [n for n in named if n in dictionary.tables["patients"].columns and n not in frame]:
-        frame = frame.merge(tables["patients"][["patient_id", *own]], on="patient_id", how="left")
-    truth = holds(rule, frame, columns)
-    shown = list(dict.fromkeys([k for k in ("patient_id", "day", *sorted(named)) if k in frame]))
-    return frame[shown].assign(broken=truth == 0)[~np.isnan(truth)]
+    own = [n for n in dictionary.tables["patients"].columns if n not in frame and n in tables["patients"]]
+    if not own:
+        return frame
+    patients = tables["patients"].drop_duplicates("patient_id")
+    return frame.merge(patients[["patient_id", *own]], on="patient_id", how="left")
+
+
+def broken_in(
+    rules: Iterable[Rule], tables: Mapping[str, pd.DataFrame], dictionary: Dictionary
+) -> Iterator[tuple[Rule, pd.DataFrame | None]]:
+    """`broken` for each of many rules; every table is sorted and joined once."""
+    ready: dict[str, pd.DataFrame] = {}
+    for rule in rules:
+        if rule.table in tables and rule.table not in ready:
+            ready[rule.table] = joined(rule.table, tables, dictionary)
+        yield rule, _told(rule, ready[rule.table], dictionary) if rule.table in ready else None
+
+
+def _told(rule: Rule, frame: pd.DataFrame, dictionary: Dictionary) -> pd.DataFrame:
+    truth = holds(rule, frame, dictionary.tables["patients"].columns | dictionary.tables[rule.table].columns)
+    shown = list(dict.fromkeys([k for k in ("patient_id", "day", *sorted(names_in(rule))) if k in frame]))
+    can_be_told = ~np.isnan(truth)
+    return frame.loc[can_be_told, shown].assign(broken=truth[can_be_told] == 0)
 
 
 def holds(rule: Rule, frame: pd.DataFrame, columns: dict[str, Column]) -> Floats:
@@ -76,7 +101,12 @@ def holds(rule: Rule, frame: pd.DataFrame, columns: dict[str, Column]) -> Floats
 
 def names_in(rule: Rule) -> set[str]:
     """The columns that a rule names."""
-    return {node.id for node in ast.walk(_read(rule)) if isinstance(node, ast.Name)} - _FUNCTIONS
+    return {node.id for node in ast.walk(_read(rule)) if isinstance(node, ast.Name)} - FUNCTIONS
+
+
+def words_in(rule: Rule) -> set[str]:
+    """The words that a rule compares with."""
+    return {n.value for n in ast.walk(_read(rule)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
 def _read(rule: Rule) -> ast.expr:
@@ -104,7 +134,13 @@ class _Evaluation:
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             return _all([self._compared(*pair) for pair in zip(sides, node.ops, sides[1:], strict=False)])
-        raise self._refused("a rule is made of comparisons joined by and, or, not")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+            if node.func.id == "implies" and len(node.args) == 2:
+                condition, consequence = (np.broadcast_to(self.truth(a), len(self.frame)) for a in node.args)
+                return 1 - _all([condition, 1 - consequence])
+            if node.func.id == "known" and len(node.args) == 1:
+                return np.where(np.isnan(np.broadcast_to(self._number(node.args[0]), len(self.frame))), 0.0, 1.0)
+        raise self._refused("a rule is made of comparisons joined by and, or, not, implies(x, y) and known(x)")
 
     def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Floats:
         if type(op) not in _COMPARISONS:
@@ -134,17 +170,36 @@ class _Evaluation:
             return -self._number(node.operand)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             return self._called(node.func.id, [self._number(a) for a in node.args])
-        raise self._refused("only columns, numbers, words, + - * /, abs, min, max and previous may stand in it")
+        raise self._refused(
+            "only columns, numbers, words, + - * / and its functions (abs, min, max, previous, ...) may stand in it"
+        )
 
     def _called(self, name: str, values: list[Any]) -> Any:
-        if name == "previous" and len(values) == 1:
-            column = pd.Series(np.broadcast_to(values[0], len(self.frame)), index=self.frame.index)
-            return column.groupby(self.frame["patient_id"].to_numpy(), sort=False).shift(1).to_numpy()
+        if name in ("previous", "first", "highest") and len(values) == 1:
+            column = np.broadcast_to(np.asarray(values[0], dtype=np.float64), len(self.frame))
+            return {"previous": self._previous, "first": self._first, "highest": self._highest}[name](column)
         if name == "abs" and len(values) == 1:
             return np.abs(values[0])
         if name in ("min", "max") and len(values) > 1:
             return (np.minimum if name == "min" else np.maximum).reduce(np.broadcast_arrays(*values))
-        raise self._refused("its functions are previous(x), abs(x), min(x, y) and max(x, y)")
+        raise self._refused("its functions are previous(x), first(x), highest(x), abs(x), min(x, y) and max(x, y)")
+
+    @cached_property
+    def _starts(self) -> NDArray[np.bool_]:
+        """[rows] whether a row is its patient's first."""
+        ids = pd.factorize(self.frame["patient_id"])[0]
+        return np.concatenate([[True], ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, dtype=np.bool_)
+
+    def _previous(self, values: Floats) -> Floats:
+        return np.where(self._starts, np.nan, np.roll(values, 1)) if len(values) else values
+
+    def _first(self, values: Floats) -> Floats:
+        return values[np.maximum.accumulate(np.where(self._starts, np.arange(len(values)), 0))]
+
+    def _highest(self, values: Floats) -> Floats:
+        """Of the rows before; NaN where none of them is recorded."""
+        so_far = pd.Series(values).groupby(np.cumsum(self._starts)).cummax().groupby(np.cumsum(self._starts)).ffill()
+        return self._previous(np.asarray(so_far, dtype=np.float64))
 
     def _column(self, name: str) -> Floats:
         column = self.columns.get(name)

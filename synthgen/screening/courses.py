@@ -1,0 +1,296 @@
+"""Courses over time: a value that leaps out, a level that breaks, swings, a curve too calm, a drift too fast, another patient's
+second half.
+
+Changes are judged against the cohort's own spread of changes, moderated by the patient's other changes as by `WEIGHT`
+observations (Smyth 2004, Stat Appl Genet Mol Biol 3:3): who always scatters widely may scatter widely.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthgen.screening.scales import resolution, slopes
+from synthgen.screening.usual import Scores, Usual
+from synthgen.screening.view import DAYS_PER_YEAR, Course, Floats, Ints, View, unscaled
+from synthgen.screening.words import amount, label, listed, slip
+
+if TYPE_CHECKING:
+    from synthgen.screening.usual import Detector
+
+WEIGHT = 4.0
+CAP = 6.0
+"""Spreads beyond which one measurement says no more about a break in all of them."""
+
+
+def worst(of: Ints, score: Floats, patients: int) -> tuple[Floats, Ints]:
+    """([patients] highest score, [patients] its position, -1 where there is none)."""
+    known = np.flatnonzero(np.isfinite(score))
+    order = known[np.argsort(score[known], kind="stable")]
+    place = np.full(patients, -1, dtype=np.int64)
+    place[of[order]] = order
+    best: Floats = np.full(patients, -np.inf)
+    best[place >= 0] = score[place[place >= 0]]
+    return best, place
+
+
+def over_columns(view: View, found: dict[str, tuple[Floats, Ints]]) -> Scores:
+    """The worst of all columns; a place is (column's number, position)."""
+    if not found:
+        return Scores(np.full(len(view), -np.inf), np.full((len(view), 2), -1))
+    values = np.stack([value for value, _ in found.values()])  # [columns, patients]
+    places = np.stack([place for _, place in found.values()])
+    column = values.argmax(axis=0)
+    rows = np.arange(len(view))
+    return Scores(values[column, rows], np.stack([column, places[column, rows]], axis=1))
+
+
+def _squares(course: Course, patients: int) -> tuple[Floats, Floats]:
+    """([patients] sum of squared changes, [patients] how many)."""
+    known = ~np.isnan(course.steps)
+    return (
+        np.bincount(course.of[known], course.steps[known] ** 2, patients),
+        np.bincount(course.of[known], minlength=patients).astype(np.float64),
+    )
+
+
+def _moderated(course: Course, patients: int, step: float, spent: Floats, used: Floats) -> Floats:
+    """[recorded] spread of the patient's changes, those `used` (with the sum of squares `spent`) left out."""
+    total, count = _squares(course, patients)
+    rest = np.maximum(total[course.of] - spent, 0.0)
+    freedom = np.maximum(count[course.of] - used, 0.0)
+    return np.asarray(np.sqrt((WEIGHT * step**2 + rest) / (WEIGHT + freedom)))
+
+
+def _next(course: Course, values: Floats) -> Floats:
+    """[recorded] the same patient's next one, NaN at the last."""
+    if not len(values):
+        return values
+    last = np.append(course.starts[1:], True)
+    return np.where(last, np.nan, np.append(values[1:], np.nan))
+
+
+def _before(course: Course, values: Floats) -> Floats:
+    return np.where(course.starts, np.nan, np.concatenate([[np.nan], values[:-1]])) if len(values) else values
+
+
+class Spike:
+    """One value that its neighbours on both sides contradict."""
+
+    reason = "spike"
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        found = {}
+        for name, course in view.courses.items():
+            up, down = course.steps, -_next(course, course.steps)
+            with np.errstate(invalid="ignore"):
+                same = np.sign(up) == np.sign(down)
+                away = np.where(same, np.minimum(np.abs(up), np.abs(down)), np.nan)
+            scale = _moderated(course, len(view), usual.step[name], up**2 + down**2, np.full(len(up), 2.0))
+            found[name] = worst(course.of, away / scale, len(view))
+        return over_columns(view, found)
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        name, course, at = _at(view, place)
+        column = view.columns[name]
+        before, value, after = (unscaled(column, course.values[i]) for i in (at - 1, at, at + 1))
+        day = int(view.day[course.row[at]])
+        expected = unscaled(column, (course.values[at - 1] + course.values[at + 1]) / 2)
+        text = (
+            f"{label(name, column)} is {amount(value, column)} on day {day}, between {amount(before, column)} at the visit "
+            f"before and {amount(after, column)} at the one after{slip(column, value, expected)}. One value leaps out and back."
+        )
+        return text, {"column": name, "day": day, name: value, "before": before, "after": after}
+
+
+class Leap:
+    """A level that breaks from one visit to the next and stays there, or a first or last value out of line."""
+
+    reason = "leap"
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        found = {}
+        for name, course in view.courses.items():
+            step = course.steps
+            later = step + np.nan_to_num(_next(course, step))
+            earlier = step + np.nan_to_num(_before(course, step))
+            with np.errstate(invalid="ignore"):
+                same = (np.sign(step) == np.sign(later)) & (np.sign(step) == np.sign(earlier))
+                away = np.where(same, np.minimum(np.abs(step), np.minimum(np.abs(later), np.abs(earlier))), np.nan)
+            scale = _moderated(course, len(view), usual.step[name], step**2, np.ones(len(step)))
+            found[name] = worst(course.of, away / scale, len(view))
+        return over_columns(view, found)
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        name, course, at = _at(view, place)
+        column = view.columns[name]
+        before, value = (unscaled(column, course.values[i]) for i in (at - 1, at))
+        day, gap = int(view.day[course.row[at]]), int(view.day[course.row[at]] - view.day[course.row[at - 1]])
+        rest = course.of == patient
+        rest[at] = False
+        odd, expected = value, unscaled(column, float(np.median(course.values[rest])))
+        if bool(course.starts[at - 1]) and rest.sum() > 1:  # the first value may be the odd one
+            rest[at - 1] = False
+            others = float(np.median(course.values[rest]))
+            if abs(course.values[at - 1] - others) > abs(course.values[at] - others):
+                odd, expected = before, unscaled(column, others)
+        text = (
+            f"{label(name, column)} leaps from {amount(before, column)} to {amount(value, column)} within {gap} days (day {day})"
+            f"{slip(column, odd, expected)}. So large a change from one visit to the next does not happen to a patient."
+        )
+        return text, {"column": name, "day": day, name: value, "before": before}
+
+
+class Swings:
+    """A course that goes up and down at every visit."""
+
+    reason = "swings"
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        found = {}
+        for name, course in view.courses.items():
+            step, following = course.steps, _next(course, course.steps)
+            with np.errstate(invalid="ignore"):
+                turns = np.where(np.sign(step) == -np.sign(following), np.minimum(np.abs(step), np.abs(following)), 0.0)
+            inner = ~np.isnan(step) & ~np.isnan(following)
+            total = np.bincount(course.of[inner], turns[inner], len(view))
+            count = np.bincount(course.of[inner], minlength=len(view))
+            score = np.where(count >= 2, total / usual.step[name] / np.sqrt(np.maximum(count, 1)), -np.inf)
+            found[name] = score, np.where(count >= 2, 0, -1)
+        return over_columns(view, found)
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        name = list(view.courses)[place[0]]
+        column, course = view.columns[name], view.courses[name]
+        mine = [unscaled(column, v) for v in course.values[course.of == patient]]
+        times = np.median(np.abs(course.steps[(course.of == patient) & ~np.isnan(course.steps)])) / usual.step[name]
+        said = ", ".join(amount(v, column) for v in mine[:6])
+        text = (
+            f"{label(name, column)} swings up and down from visit to visit ({said}{', ...' if len(mine) > 6 else ''}), "
+            f"{times:.1f} times as widely as is usual: it is no course that a patient takes."
+        )
+        return text, {"column": name, name: mine}
+
+
+class Calm:
+    """A course that hardly moves."""
+
+    reason = "calm"
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        found = {}
+        for name, course in view.courses.items():
+            total, count = _squares(course, len(view))
+            spread = np.sqrt(total / np.maximum(count, 1))
+            told = (count >= 4) & (spread > 0) & (usual.step[name] >= 3 * resolution(view, name))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                score = np.where(told, -np.log(spread / usual.step[name]) * np.sqrt(count), -np.inf)
+            found[name] = score, np.where(told, 0, -1)
+        return over_columns(view, found)
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        name = list(view.courses)[place[0]]
+        column, course = view.columns[name], view.courses[name]
+        mine = course.values[course.of == patient]
+        low, high = (unscaled(column, v) for v in (mine.min(), mine.max()))
+        spread = float(np.sqrt(np.nanmean(course.steps[course.of == patient] ** 2)))
+        text = (
+            f"{label(name, column)} hardly moves over {len(mine)} visits ({amount(low, column)} to {amount(high, column)}): it "
+            f"scatters {usual.step[name] / spread:.0f} times less than is usual, and looks frozen. Repeated measurements scatter."
+        )
+        return text, {"column": name, "low": low, "high": high}
+
+
+class Drift:
+    """A change per year that no course of this disease has."""
+
+    reason = "drift"
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        found = {}
+        for name, course in view.courses.items():
+            centre, spread = usual.slope[name]
+            score = np.abs(slopes(view, course) - centre) / spread
+            found[name] = np.where(np.isnan(score), -np.inf, score), np.where(np.isnan(score), -1, 0)
+        return over_columns(view, found)
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        name = list(view.courses)[place[0]]
+        column, course = view.columns[name], view.courses[name]
+        rows = np.flatnonzero(course.of == patient)
+        first, last = (unscaled(column, course.values[rows[i]]) for i in (0, -1))
+        years = float(course.years[rows[-1]] - course.years[rows[0]])
+        text = (
+            f"{label(name, column)} drifts from {amount(first, column)} to {amount(last, column)} within {years:.1f} years: "
+            "faster than the course of this disease."
+        )
+        return text, {"column": name, "first": first, "last": last, "years": round(years, 2)}
+
+
+class Break:
+    """All measurements change their level at one visit: the record goes on as another patient."""
+
+    reason = "break"
+    REACH = 3
+    """Values on either side that a level is taken from."""
+
+    def scores(self, view: View, usual: Usual) -> Scores:
+        if view.visits is None or not view.courses:
+            return Scores(np.full(len(view), -np.inf), np.full((len(view), 2), -1))
+        total, count = np.zeros(len(view.visits)), np.zeros(len(view.visits))
+        for name, course in view.courses.items():
+            shift = np.minimum(self._shifts(course, usual.step[name]) ** 2, CAP**2)
+            known = ~np.isnan(shift)
+            np.add.at(total, course.row[known], shift[known])
+            np.add.at(count, course.row[known], 1)
+        told = (count >= 3) & (view.of >= 0)
+        score = np.where(told, (total - count) / np.sqrt(2 * np.maximum(count, 1)), np.nan)
+        value, place = worst(view.of, score, len(view))
+        return Scores(value, np.stack([place, place], axis=1))
+
+    def _shifts(self, course: Course, step: float) -> Floats:
+        """[recorded] mean of up to REACH values from here on less that of those before, in spreads of such a difference."""
+        before, after = np.zeros(len(course.of)), np.zeros(len(course.of))
+        n_before, n_after = np.zeros(len(course.of)), np.zeros(len(course.of))
+        for k in range(self.REACH):
+            for shift, sums, counts in ((k + 1, before, n_before), (-k, after, n_after)):
+                values, owners = np.roll(course.values, shift), np.roll(course.of, shift)
+                inside = (
+                    (np.arange(len(values)) >= shift) if shift > 0 else (np.arange(len(values)) < len(values) + shift)
+                )
+                same = inside & (owners == course.of)
+                sums += np.where(same, values, 0.0)
+                counts += same
+        with np.errstate(invalid="ignore", divide="ignore"):
+            difference = after / n_after - before / n_before
+            return np.asarray(difference / (step * np.sqrt((1 / n_after + 1 / n_before) / 2)))
+
+    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
+        row = int(place[0])
+        day = int(view.day[row])
+        moved: dict[str, tuple[float, str]] = {}
+        for name, course in view.courses.items():
+            at = np.flatnonzero((course.row == row) & (course.of == patient))
+            if len(at) and not np.isnan(shift := self._shifts(course, usual.step[name])[at[0]]):
+                moved[name] = abs(shift), f"{label(name, view.columns[name])} {'up' if shift > 0 else 'down'}"
+        said = [text for _, text in sorted(moved.values(), reverse=True) if _ > 1.5]
+        text = (
+            f"From day {day} on the record reads like another patient's: {listed(said)}, all at the same visit. Perhaps two "
+            "patients stand under one id."
+        )
+        return text, {"day": day, "columns": [n for n, (z, _) in moved.items() if z > 1.5]}
+
+
+def _at(view: View, place: Any) -> tuple[str, Course, int]:
+    name = list(view.courses)[int(place[0])]
+    return name, view.courses[name], int(place[1])
+
+
+def years_of(days: float) -> str:
+    """A span as it is said."""
+    return f"{days / DAYS_PER_YEAR:.1f} years" if days > 500 else f"{int(days)} days"
+
+
+if TYPE_CHECKING:
+    _: tuple[Detector, ...] = (Spike(), Leap(), Swings(), Calm(), Drift(), Break())
