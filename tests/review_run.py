@@ -12,6 +12,7 @@ from privacy.ledger import patient_tags
 from privacy.tradeoff import tpr_at
 from synthgen.cohort import Cohort
 from synthgen.config import load_job
+from synthgen.dictionary import Dictionary
 from synthgen.findings import Finding
 from synthgen.flags import Flag
 from synthgen.planning import Plan, PlannedQuery
@@ -39,6 +40,7 @@ def finished(
     findings: Sequence[Finding] = (),
     cohort: Cohort | None = None,
     real: ReportContext | None = None,
+    dictionary: Dictionary | None = None,
 ) -> Run:
     """A run with every stage done, its charges in the ledger. The internal report shows the real patients of `real`."""
     context = finished_run.context()
@@ -46,7 +48,7 @@ def finished(
     assert context.spending is not None
     queries = tuple(PlannedQuery("ehr", c, c.noise_multiplier / 156) for c in charges)
     plan = Plan(312, 156, finished_run.BUDGET, queries, context.spending.run, tpr_at(charges, 0.01))
-    run = place.new_run(load_job(ROOT / "configs" / "pbc.yaml"), context.dictionary, plan)
+    run = place.new_run(load_job(ROOT / "configs" / "pbc.yaml"), dictionary or context.dictionary, plan)
     tags = patient_tags([f"P{i}" for i in range(312)], place.key)
     place.ledger().reserve(run.id, "pbc", tags, charges, replace(finished_run.BUDGET, epsilon=10.0))
     for part in ("answers", "models"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from synthgen.cohort import Cohort
     from synthgen.dictionary import Column, Dictionary
+    from synthgen.formats.pixels import Pixels
     from synthgen.workspace import Run
 
 Row = dict[str, Any]
@@ -30,6 +31,13 @@ class Record:
     def rows(self, table: str) -> list[Row]:
         """The patient's rows of a table; none where the cohort has no such table."""
         return self.tables.get(table, [])
+
+    @property
+    def pictures(self) -> list[Pixels]:
+        """The patient's pictures in the order of the rows of `images`."""
+        import numpy as np
+
+        return [cell for row in self.rows("images") for cell in row.values() if isinstance(cell, np.ndarray)]
 
 
 class Records:
@@ -96,14 +104,20 @@ def _ends(column: Column) -> tuple[float, float]:
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:
-    import pandas as pd
-
     columns = [name for name in frame.columns if name != "patient_id"]
     return [
-        {name: None if pd.isna(cell) else _plain(cell) for name, cell in zip(columns, cells, strict=True)}
+        {name: _plain(cell) for name, cell in zip(columns, cells, strict=True)}
         for cells in frame[columns].itertuples(index=False, name=None)
     ]
 
 
 def _plain(cell: Any) -> Any:
+    """A number, a word or a picture (an array); None where it is missing."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(cell, np.ndarray):
+        return cell
+    if pd.isna(cell):
+        return None
     return cell.item() if hasattr(cell, "item") else cell

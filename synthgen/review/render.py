@@ -63,9 +63,11 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    from synthgen.review.pictures import marked, spans_of
     from synthgen.review.terms import label
 
     made.filters |= {"label": label, "when": when, "duration": duration, "number": number, "up": up, "left": left}
+    made.filters |= {"marked": marked, "spans_of": spans_of}
     return made
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import Request
@@ -20,6 +21,9 @@ from synthgen.review.reviews import Wish
 from synthgen.review.routes.api_bodies import Decision, Imports, NewJob, NewReview, SignIn
 from synthgen.review.routes.signin import refusal
 from synthgen.review.routes.triage import record_of
+
+if TYPE_CHECKING:
+    from synthgen.review.records import Record, Row
 
 Json = dict[str, Any]
 INSIDE: tuple[Role, ...] = ("scientist", "officer")
@@ -156,7 +160,7 @@ def api_look(request: Request, me: Me, review_id: Number) -> Json:
     if look is None:
         return {"look": None, "standing": asdict(standing)}
     record = record_of(home, review.run, look)
-    patient = {"patient": record.patient, "tables": record.tables}
+    patient = {"patient": record.patient, "tables": _addressed(record, look.id)}
     about = {"look": look.id, "position": look.position, "patient_id": look.patient_id, "flags": json.loads(look.flags)}
     return {**about, **patient, "standing": asdict(standing)}
 
@@ -200,3 +204,18 @@ def api_import(request: Request, me: Me, review_id: Number, body: Imports) -> Js
     with house(request).database.write() as write:
         review = reviews.find(write.connection, review_id)
         return {"new": exchange.take_in(write, review, rows, me, body.source)}
+
+
+def _addressed(record: Record, look_id: str) -> dict[str, list[Row]]:
+    """The patient's tables with the address of each picture in its cell."""
+    numbers = itertools.count(1)
+    return {
+        name: [
+            {
+                key: f"/looks/{look_id}/pictures/{next(numbers)}" if isinstance(cell, np.ndarray) else cell
+                for key, cell in row.items()
+            }
+            for row in rows
+        ]
+        for name, rows in record.tables.items()
+    }

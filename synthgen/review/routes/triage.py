@@ -6,13 +6,14 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from fastapi import Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.responses import Response
 
 from synthgen.review import reviews, triage
 from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.people import Role
+from synthgen.review.pictures import png
 from synthgen.review.records import spoiled
 from synthgen.review.render import page, see
 from synthgen.review.timeline import timeline
@@ -102,6 +103,19 @@ def undo(request: Request, me: Me, review_id: Number) -> Response:
     with house(request).database.write() as write:
         undone = triage.undo(write, reviews.find(write.connection, review_id), me)
     return see(f"/reviews/{review_id}/look?said={'undone' if undone else 'nothing'}")
+
+
+@route("GET", "/looks/{look_id}/pictures/{number}", SPECIALIST)
+def picture(request: Request, me: Me, look_id: str, number: Number) -> Response:
+    """One picture of the patient one is looking at, as PNG; from 1 in the order of the page."""
+    home = house(request)
+    with home.database.write() as write:
+        look = triage.own_look(write.connection, look_id, me)
+        review = reviews.find(write.connection, look.review_id)
+    pictures = record_of(home, review.run, look).pictures
+    if not 1 <= number <= len(pictures):
+        raise HTTPException(404, "There is no such picture.")
+    return Response(png(pictures[number - 1]), media_type="image/png")
 
 
 def _show(

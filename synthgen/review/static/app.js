@@ -2,7 +2,7 @@
 "use strict";
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const writing = event.target.closest("textarea, input:not([type=radio]):not([type=checkbox]), select, dialog[open]");
+  const writing = event.target.closest("textarea, input:not([type=radio]):not([type=checkbox]):not([type=range]), select, dialog[open]");
   if (writing) {
     if (event.key === "Escape" && writing.tagName !== "DIALOG") writing.blur();
     return;
@@ -30,3 +30,21 @@ document.addEventListener("submit", (event) => {
   else if (!event.target.hasAttribute("data-again")) event.target.dataset.sent = "yes";
 });
 window.addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => delete form.dataset.sent));
+// Pictures: window (brightness, contrast) and zoom of all pictures of the page; a zoomed picture is moved by its scroll bars.
+const show = (panel) => {
+  const value = (name) => panel.querySelector(`[name=${name}]`).value / 100;
+  document.querySelectorAll("[data-picture]").forEach((picture) => {
+    picture.style.filter = `brightness(${value("brightness")}) contrast(${value("contrast")})`;
+    picture.style.width = `${100 * value("zoom")}%`;
+  });
+};
+document.addEventListener("input", (event) => {
+  const panel = event.target.closest("[data-window]");
+  if (panel) show(panel);
+});
+document.addEventListener("click", (event) => {
+  const panel = event.target.closest("[data-reset]") && event.target.closest("[data-window]");
+  if (!panel) return;
+  panel.querySelectorAll("input").forEach((input) => { input.value = input.defaultValue; });
+  show(panel);
+});

@@ -1,0 +1,40 @@
+"""Pictures and notes of a synthetic patient as the triage screen shows them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from synthgen.formats.pixels import Pixels
+
+
+def png(pixels: Pixels) -> bytes:
+    """The picture as a PNG file that says that it is synthetic."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    mark, file = PngInfo(), io.BytesIO()
+    mark.add_text("synthetic", "yes")
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=mark)
+    return file.getvalue()
+
+
+def marked(text: str, spans: Sequence[tuple[int, int]]) -> Markup:
+    """The text, escaped, with `<mark>` around each (start, end) of its characters; those outside it are cut, nested merge."""
+    parts, at = [], 0
+    for start, end in sorted(spans):
+        start, end = max(at, start), min(end, len(text))
+        if start < end:
+            parts += [escape(text[at:start]), Markup("<mark>"), escape(text[start:end]), Markup("</mark>")]
+            at = end
+    return Markup("").join([*parts, escape(text[at:])])
+
+
+def spans_of(flags: Sequence[Mapping[str, Any]], note: int) -> list[tuple[int, int]]:
+    """The characters of a patient's note number `note` (from 0) that flags are about."""
+    found = [span for flag in flags for span in (flag.get("evidence") or {}).get("spans", ()) if span["note"] == note]
+    return [(int(span["start"]), int(span["end"])) for span in found]
