@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
+from synthgen.note_audit import audit_notes
 from synthgen.risk_audit import audit_risks, subgroups
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def audit(
         ("membership", lambda: (_membership(*features, evidence, claim_epsilon, depth), [])),
         ("copies", lambda: _copies(*features, evidence)),
         ("risks of single patients", lambda: (audit_risks(evidence, ERROR / 4), [])),
+        ("notes", lambda: audit_notes(evidence)),
     ]
     findings: list[Finding] = []
     flags: list[Flag] = []

@@ -44,10 +44,11 @@ _KEYED = re.compile(
     re.IGNORECASE,
 )
 _POSSIBLE = re.compile(
-    r"\b(?:consider(?:ing|ed)?|possible|possibly|probable|suspect(?:ed)?|may|might|could(?! (?:see|feel|hear|make out))|if|whether|risks? of|rule out|"
-    r"r/o|evaluat\w*|candidate|listed for|awaiting|referred|referral|plans?|planned|will|would(?! (?:put|call|say|rate|grade))|should|recommend\w*|advi[sc]e\w*|"
-    r"discuss\w*|monitor\w*|watch(?:ing)? for|look(?:ing)? out for|screen\w*|in case of|to avoid|to prevent|family history|"
-    r"put the name forward|suggest\w*|(?:mother|father|brother|sister|aunt|uncle|son|daughter)s?)\b",
+    r"\b(?:consider(?:ing|ed)?|possible|possibly|probable|suspect(?:ed)?|may|might|could(?! (?:see|feel|hear|make out))|if|"
+    r"whether|risks? of|rule out|r/o|evaluat\w*|candidate|listed for|awaiting|referred|referral|plans?|planned|will|"
+    r"would(?! (?:put|call|say|rate|grade))|should|recommend\w*|advi[sc]e\w*|discuss\w*|monitor\w*|watch(?:ing)? for|"
+    r"look(?:ing)? out for|screen\w*|in case of|to avoid|to prevent|family history|suggest\w*|"
+    r"(?:mother|father|brother|sister|aunt|uncle|son|daughter)s?)\b",
     re.IGNORECASE,
 )
 _EARLIER = re.compile(

@@ -40,7 +40,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Reading:
-    """A number as a value: its digits after the point, the unit written after it (plain), where it stands."""
+    """A number as a value: its digits after the point, the unit written after it, where it stands."""
 
     number: float
     decimals: int
@@ -92,8 +92,8 @@ def _numbers_in(text: str, start: int, stop: int, column: Column) -> list[Readin
         if re.match(r"(?:st|nd|rd|th)\b|/\d|:\d", text[m.end() : m.end() + 4]):
             continue
         unit = units.pattern(column.unit).match(text, m.end())
-        written = units.plain(unit[0]) if unit else None
-        if written in units.TIME and written not in own:
+        written = unit[0].strip() if unit else None
+        if written and units.plain(written) in units.TIME - own:
             continue
         number = m["number"].replace(",", "")
         decimals = len(number.partition(".")[2])

@@ -194,7 +194,7 @@ def _agrees(claim: Claim, column: Column, value: Any) -> bool:
         return str(value) == claim.value
     if isinstance(claim.value, str):
         return flag_of(column, float(value)) == claim.value
-    if claim.unit and column.unit and claim.unit not in units.forms(column.unit):
+    if claim.unit and column.unit and units.plain(claim.unit) not in units.forms(column.unit):
         return False
     assert claim.value is not None
     allowed = ROUNDED * abs(value) if claim.about else 0.5 * 10.0**-claim.decimals

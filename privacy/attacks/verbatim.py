@@ -47,6 +47,11 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
+def spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each token."""
+    return [found.span() for found in _TOKEN.finditer(text.lower())]
+
+
 def verbatim(
     generated: Sequence[Tokens], train: Notes, holdout: Notes, rng: np.random.Generator, allowed: int = ALLOWED
 ) -> Verbatim:
