@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthgen.cards import croissant, model_card
 from synthgen.errors import NotReleasable, WorkspaceError
 from synthgen.gate import objections, to_drop
 from synthgen.hashes import differences, sha256_in
@@ -129,6 +130,8 @@ def _fill(aside: Path, context: ReportContext, signature: Mapping[str, str]) -> 
     write_durably(aside / "CLAIM.md", context.claim.as_markdown().encode())
     write_durably(aside / "cohort.yaml", _dictionary(context).encode())
     write_durably(aside / "README.txt", _readme(context, signature).encode())
+    write_durably(aside / "MODEL_CARD.md", model_card(context).encode())
+    _write_json(aside / "croissant.json", croissant(context, signature["released_on"], sha256_in(aside)))
     sums = "".join(f"{digest}  {name}\n" for name, digest in sha256_in(aside).items())
     write_durably(aside / SUMS, sums.encode())
 
@@ -161,6 +164,8 @@ Released by {signature["signed_by"]} on {signature["released_on"]}
 
 {tables}
   cohort.yaml                  what each column means: type, unit, bounds, categories
+  croissant.json               the same for machines: Croissant with responsible-AI fields
+  MODEL_CARD.md                how it was made, what for, and what not for
   CLAIM.md, claim.json         what is promised to every patient, and what is not
   report.html, report.json     the synthetic cohort in pictures
   {SUMS}                   check that nothing changed: sha256sum -c {SUMS}

@@ -195,6 +195,7 @@ class TestBundle:
         tables = ["patients", "visits"]
         expected = {f"synthetic_{t}.{kind}" for t in tables for kind in ("parquet", "csv")}
         expected |= {"README.txt", "CLAIM.md", "claim.json", "cohort.yaml", "report.html", "report.json", SUMS}
+        expected |= {"MODEL_CARD.md", "croissant.json"}
         assert {p.name for p in bundle.iterdir()} == expected
         assert bundle.name == BUNDLE
 

@@ -165,7 +165,7 @@ def test_a_signed_release_is_whole_anywhere_and_carries_no_number_from_inside(ap
     path = bundle(olga, number, tmp_path)
     key = re.search(r"<code>([0-9a-f]{64})</code>", olga.get("/account").text)[1]
     assert faults_of(path, key) == []
-    code, out, _ = cli("release", "--verify", path, "--key", key, "--json")
+    code, out, _ = cli("release", "verify", path, "--key", key, "--json")
     assert (code, json.loads(out)["faults"], json.loads(out)["signed"]) == (0, [], True)
     with zipfile.ZipFile(path) as archive:
         text = " ".join(
@@ -222,7 +222,7 @@ def test_a_tampered_release_is_refused(signed, tmp_path, what, cli):
                 new.writestr(entry, put)
     assert changed
     assert faults_of(path) != []
-    assert cli("release", "--verify", path)[0] == 1
+    assert cli("release", "verify", path)[0] == 1
 
 
 def test_a_file_added_to_a_release_is_a_fault_and_a_name_that_climbs_is_not_unpacked(signed, tmp_path):

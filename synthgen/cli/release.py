@@ -1,4 +1,5 @@
-"""Write the bundle that may leave, or say every reason why not (exit code 1). `--verify BUNDLE` checks a bundle anywhere."""
+"""Write the bundle that may leave, or say every reason why not (exit code 1). `synthgen release verify BUNDLE` checks a bundle
+anywhere: every file as it was written or signed?"""
 
 from __future__ import annotations
 
@@ -10,28 +11,33 @@ from typing import Annotated
 import typer
 
 from synthgen.cli.console import Json, emit, fail
-from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
+from synthgen.cli.options import WorkspaceOption, workspace
 
+VERIFY = "verify"
 Accept = Annotated[
     list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept; may be repeated.")
 ]
 
 
 def command(
-    run: RunArgument = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run's id or its beginning; default: the newest run. Or `verify`, and then a bundle."),
+    ] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="After `verify`: the folder or the zip of a release.")] = None,
     by: Annotated[str, typer.Option(help="Who releases, and accepts what is accepted.")] = "",
     accept: Accept = None,
-    verify: Annotated[
-        Path | None, typer.Option(help="A bundle to check instead: every file as it was written?")
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="With --verify: the public key of the officer who signed.")] = None,
+    key: Annotated[str | None, typer.Option(help="With `verify`: the public key of the officer who signed.")] = None,
     folder: WorkspaceOption = None,
     as_json: Json = False,
 ) -> None:
-    if verify is not None:
-        _verify(verify, key, as_json)
+    from privacy.errors import ConfigError, NotReleasable
+
+    if run == VERIFY and bundle is not None:
+        _verify(bundle, key, as_json)
         return
-    from privacy.errors import NotReleasable
+    if run == VERIFY or bundle is not None:
+        raise ConfigError("a bundle is checked by `synthgen release verify BUNDLE`")
     from synthgen.pipeline import STAGES
     from synthgen.release import release
     from synthgen.report.of_run import context_of
@@ -40,13 +46,13 @@ def command(
     unfinished = [stage for stage in STAGES if stage not in found.stages]
     try:
         with found.locked():
-            bundle = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
+            written = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
     except NotReleasable as refusal:
         where = ["--workspace", str(folder)] if folder else []
         again = ["synthgen", "release", found.id, *where, "--by", by or "PERSON"]
         fail(explained(refusal.reasons, [*again, *(f"--accept={name}" for name in accept or ())]), "NotReleasable")
         raise typer.Exit(1) from None
-    emit({"bundle": str(bundle), "released_by": by}, f"released by {by}: {bundle}", as_json)
+    emit({"bundle": str(written), "released_by": by}, f"released by {by}: {written}", as_json)
 
 
 def explained(reasons: list[str], again: list[str]) -> str:
