@@ -98,10 +98,24 @@ def _read(
     control = (
         replace(read_foreign(holdout, dictionary)[0], origin="real") if drafted else read_cohort(holdout, dictionary)
     )
+    _must_be_others(train, control)
     made, breaches = read_foreign(synthetic, dictionary)
     shared = set(train.tables) & set(control.tables) & set(made.tables)
     lacking: dict[str, None] = {t: None for t in train.tables if t not in shared}
     return (replace(train, **lacking), replace(control, **lacking), made), breaches  # type: ignore[arg-type]
+
+
+def _must_be_others(train: Cohort, control: Cohort) -> None:
+    """A control that was trained on makes every attack look harmless."""
+    from privacy.errors import DataError
+    from privacy.identity import spelled
+    from synthgen.conformance import rows
+
+    if shared := len({spelled(i) for i in train.ids} & {spelled(i) for i in control.ids}):
+        raise DataError(
+            f"--holdout: {rows(shared, 'ids')} stand in --real too. A control must be patients who were not trained on: with "
+            "others among them no attack would show; leave them out, or rename ids that only look alike"
+        )
 
 
 def _write(
