@@ -25,7 +25,7 @@ _TURN = re.compile(
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"^[\s,]*(?:(?:(?:is|was|are|were|has been|have been|had been|could be|today)\s+)*"
+    r"^[\s,]*(?:(?:(?:is|was|are|were|has|have|had|been|could|be|today)\s+)*"
     r"(?:not (?:present|seen|noted|found|detected|palpable|appreciated|made out|evident|visible|observed|heard|felt|reported|"
     r"given|taken|needed|there)|absent|denied|negative|neg|nil|none|off|no longer|ruled out|excluded|resolved|gone|stopped|"
     r"discontinued|ended|withheld|nowhere|(?:could )?not be (?:found|seen|felt|made out))\b|\(-\)|\(neg\)|-(?=\s*(?:[.,;]|$)))|"
@@ -87,7 +87,7 @@ def tells_of_the_past(text: str, start: int, end: int) -> bool:
     return leads_to_the_past(text, start) or bool(_EARLIER.search(after))
 
 
-def leads_to_the_past(text: str, start: int) -> bool:
+def leads_to_the_past(text: str, start: int, _end: int = 0) -> bool:
     """Whether what stands before a phrase tells of an earlier day (`no previous biopsy`)."""
     return bool(_EARLIER.search(_left(text, start)[-40:]))
 

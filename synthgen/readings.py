@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"(?<![\w.,/])(?P<about>(?:about|around|approximately|appro
 _SKIPPED = re.compile(r"(?:\b(?:day|visit|week|month|year|no\.|number|grade|reference|ref|range|normal|uln|limit)\s*[:#]?\s*|"
                       r"[#(]\s*(?:ref|reference|normal)[^)]*)$", re.IGNORECASE)  # fmt: skip
 _RANGE = re.compile(r"\s?(?:-|–|to)\s?\d")
+_ENDS_RANGE = re.compile(r"\d\s?[-–]\s?$")
+_NO_VALUE = re.compile(r"(?:st|nd|rd|th)\b|/\d|:\d")
 BREAK = re.compile(r"[;\n]|\.(?:\s|$)")
 _SECOND = re.compile(r"^[^.;\n\d]{0,30}\b(?P<cue>previously|prior|was|from|compared (?:with|to)|versus|vs\.?|last|before|earlier|"
                      r"against)\b[^.;\n\d]{0,20}$", re.IGNORECASE)  # fmt: skip
@@ -85,11 +87,7 @@ def _numbers_in(text: str, start: int, stop: int, column: Column) -> list[Readin
     own = units.forms(column.unit) if column.unit else frozenset()
     found = []
     for m in _NUMBER.finditer(text, start, stop):
-        if _SKIPPED.search(text, start, m.start()) or (
-            _RANGE.match(text, m.end()) and not _FROM.search(text[start : m.start()])
-        ):
-            continue
-        if re.match(r"(?:st|nd|rd|th)\b|/\d|:\d", text[m.end() : m.end() + 4]):
+        if not _may_be_value(text[start : m.start()], text[m.end() : stop + 4]):
             continue
         unit = units.pattern(column.unit).match(text, m.end())
         written = unit[0].strip() if unit else None
@@ -100,3 +98,10 @@ def _numbers_in(text: str, start: int, stop: int, column: Column) -> list[Readin
         end = unit.end() if unit else m.end()
         found.append(Reading(float(number), decimals, written, bool(m["about"]), False, m.start(), end))
     return found
+
+
+def _may_be_value(before: str, after: str) -> bool:
+    """Not the number of a visit, an end of a range, part of a date, nor an ordinal."""
+    if _SKIPPED.search(before) or _ENDS_RANGE.search(before) or _NO_VALUE.match(after):
+        return False
+    return not _RANGE.match(after) or bool(_FROM.search(before))
