@@ -5,6 +5,7 @@ No file of patients is opened here; epsilon is 0.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +23,27 @@ if TYPE_CHECKING:
 
 
 def public_patients(job: Job, cache: Path, patients: int, seed: int, progress: Progress) -> Cohort:
-    """Patients of the job's generators as they are before they meet any patient: what a run of this job starts from.
+    """Patients of the job's generators as they are before they meet any patient: what a run of this job starts from. They have
+    no images or notes where that generator knows nothing public.
 
     Raises:
-        ConfigError: for a generator that knows nothing public (a baseline).
+        ConfigError: when the generator of records knows nothing public (a baseline).
     """
     from synthgen.linking import Linked
 
     linked = Linked.of(job, job.dictionary, resolve(job.device))
     for model in linked.all.values():
         model.pretrain(child_seed(job.seed, "train"), cache, progress)
+    rng = generator(job.seed, "prior", seed)
+    name, record = linked.record
     try:
-        return linked.sample(patients, generator(job.seed, "prior", seed))[0]
+        cohort = record.sample(patients, rng)
     except WorkspaceError:
-        raise ConfigError(
-            f"generators: {' or '.join(linked.all)} knows nothing public, so there is no prior to look at"
-        ) from None
+        raise ConfigError(f"generators.{name}: knows nothing public, so there is no prior to look at") from None
+    for _, other in linked.others:
+        with contextlib.suppress(WorkspaceError):
+            cohort = other.extend(cohort, rng)
+    return cohort
 
 
 def write_pictures(folder: Path, job: Job, cohort: Cohort) -> Path:
