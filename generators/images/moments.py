@@ -1,0 +1,212 @@
+"""Means and covariances of the pictures' cosine coefficients as noisy sums, and pictures that have them.
+
+What hundreds of patients can tell under privacy is low-dimensional. So the budget first buys, in this order:
+
+1. *scale*: the mean square of each block of frequencies, around the public mean;
+2. *location*: the regression of the coefficients on the condition, in units of that scale;
+3. *dependence*: the covariance of the lowest frequencies around it, of as many as the noise allows.
+
+Pictures of public images, or without any of Gaussian noise, are then moved by the linear optimal transport to these moments
+(Dowson and Landau 1982), as `generators.ehr.transport` moves records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from generators.images.diffusion import to_unit
+from generators.images.spectrum import Spectrum
+from privacy.gradients import Records
+from privacy.session import Session
+
+SCALE, LOCATION, DEPENDENCE = "images/scale", "images/location", "images/dependence"
+FLOOR = 0.05
+"""Least variance of a direction, relative to its scale."""
+CLIP = 1.5
+"""Clips are this many times the norm that a patient of the public scale has."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of coefficients given a condition: mean = conditions @ regression, and covariance around it.
+
+    Args:
+        regression: [width, numbers].
+        spread: [numbers] standard deviation around the mean.
+        dependence: [low, low] correlation of the lowest frequencies around the mean, in units of `spread`.
+    """
+
+    regression: Tensor
+    spread: Tensor
+    dependence: Tensor
+
+    def standardised(self, coefficients: Tensor, conditions: Tensor) -> Tensor:
+        """[N, numbers] with mean 0, variance 1 and, of the lowest, no correlation."""
+        z = (coefficients - conditions @ self.regression) / self.spread
+        low = len(self.dependence)
+        return torch.cat([z[:, :low] @ _power(self.dependence, -0.5), z[:, low:]], dim=1)
+
+    def coloured(self, z: Tensor, conditions: Tensor) -> Tensor:
+        """The way back."""
+        low = len(self.dependence)
+        z = torch.cat([z[:, :low] @ _power(self.dependence, 0.5), z[:, low:]], dim=1)
+        return conditions @ self.regression + z * self.spread
+
+    def state(self) -> dict[str, Tensor]:
+        """For a saved state."""
+        return {
+            "moments.regression": self.regression,
+            "moments.spread": self.spread,
+            "moments.dependence": self.dependence,
+        }
+
+    @classmethod
+    def of_state(cls, state: dict[str, Tensor]) -> Moments:
+        return cls(state["moments.regression"], state["moments.spread"], state["moments.dependence"])
+
+
+def of_public(spectrum: Spectrum, images: Tensor, conditions: Tensor, low: int) -> Moments:
+    """Of public pictures [N, channels, side, side] in -1..1, without noise."""
+    z = spectrum.coefficients(images)
+    gram = conditions.T @ conditions / len(z) + 1e-4 * torch.eye(conditions.shape[1])
+    regression = torch.linalg.solve(gram, conditions.T @ z / len(z))
+    rest = z - conditions @ regression
+    spread = (rest.square().mean(dim=0) + 1e-6).sqrt()
+    correlation = torch.corrcoef((rest / spread)[:, :low].T).reshape(low, low) if low else torch.eye(0)
+    return Moments(regression, spread, 0.98 * correlation + 0.02 * torch.eye(low))
+
+
+def learn(
+    spectrum: Spectrum, session: Session, width: int, longest: float, low: int, public: Moments | None
+) -> Moments:
+    """Three noisy sums.
+
+    Args:
+        width, longest: numbers of a condition vector, and the norm of the longest there can be.
+        low: how many frequencies' covariance is wanted at most.
+        public: what noise is shrunk to; without it a falling spectrum around grey.
+    """
+    centre = torch.zeros(width, spectrum.numbers) if public is None else public.regression
+    unit = spectrum.scale if public is None else public.spread
+    scale = unit * _scale(spectrum, session, centre, unit)[spectrum.block]
+    regression, between = _location(spectrum, session, centre, scale, longest)
+    blocks = spectrum.block_means((1 - between).clamp(min=FLOOR).unsqueeze(0))[0]
+    spread = scale * blocks.sqrt()[spectrum.block]
+    known = torch.eye(min(low, spectrum.numbers)) if public is None else public.dependence
+    return Moments(regression, spread, _dependence(spectrum, session, regression, spread, known))
+
+
+def _scale(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -> Tensor:
+    """[blocks] size of the coefficients around the centre, in public units. Asked as root mean squares, whose range is
+    smaller than that of squares; k normal coefficients have one of sqrt(2 / k) G((k + 1) / 2) / G(k / 2) on average."""
+
+    def statistic(records: Records) -> Tensor:
+        def sizes(z: Tensor, conditions: Tensor) -> Tensor:
+            return spectrum.block_means(((z - conditions @ centre) / unit).square()).sqrt()
+
+        return _patient_means(spectrum, records, sizes)
+
+    clip_norm = CLIP * math.sqrt(spectrum.blocks)
+    answer = session.mean(statistic, clip_norm, SCALE).float().clamp(min=max(session.error(SCALE, clip_norm), FLOOR))
+    k = torch.bincount(spectrum.block).float()
+    return answer / ((2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp())
+
+
+def _location(
+    spectrum: Spectrum, session: Session, centre: Tensor, scale: Tensor, longest: float
+) -> tuple[Tensor, Tensor]:
+    """[width, numbers] regression on the condition, and [numbers] the share of `scale` squared that it explains. Asked in units
+    of the pixels, so that most of the clip is the low frequencies'."""
+    width, size = len(centre), float(torch.linalg.vector_norm(scale))
+
+    def statistic(records: Records) -> Tensor:
+        def products(z: Tensor, conditions: Tensor) -> Tensor:
+            c = conditions / longest
+            return torch.cat([_outer(c, (z - conditions @ centre) / size), _outer(c, c)], dim=1)  # each of norm about 1
+
+        return _patient_means(spectrum, records, products)
+
+    answer = session.mean(statistic, CLIP, LOCATION).float()
+    error = session.error(LOCATION, CLIP)
+    cross, gram = torch.split(answer, [width * spectrum.numbers, width * width])
+    gram = (gram.reshape(width, width) + gram.reshape(width, width).T) / 2
+    ridge = max(4 * error**2, 1e-6)  # one-hot columns and the constant say the same
+    inverse = torch.linalg.solve(gram @ gram + ridge * torch.eye(width), gram)
+    found = inverse @ cross.reshape(width, -1)  # [width, numbers]
+    found = _shrunk(spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
+    explained = torch.einsum("af,ab,bf->f", found, gram, found).clamp(min=0) * (size / scale).square()
+    return centre + found * size / longest, explained
+
+
+def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:
+    """Each block of each row towards zero by the share of noise in its mean square (James and Stein 1961)."""
+    square = spectrum.block_means(found.square())  # [width, blocks]
+    kept = (1 - noise / square.clamp(min=1e-12)).clamp(min=0)
+    return found * kept[:, spectrum.block]
+
+
+def _dependence(spectrum: Spectrum, session: Session, regression: Tensor, spread: Tensor, known: Tensor) -> Tensor:
+    """[low, low] correlation of the lowest frequencies; `low` as many as keep the noise's largest eigenvalue below a half, and
+    at most as are `known` publicly."""
+    low = next(r for r in range(len(known), 0, -1) if r == 1 or _edge(session, r) < 0.5)
+    rows, columns = torch.triu_indices(low, low)
+    weight = torch.where(rows == columns, 1.0, math.sqrt(2.0))
+
+    def statistic(records: Records) -> Tensor:
+        def products(z: Tensor, conditions: Tensor) -> Tensor:
+            rest = ((z - conditions @ regression) / spread)[:, :low]
+            return rest[:, rows] * rest[:, columns] * weight
+
+        return _patient_means(spectrum, records, products)
+
+    answer = session.mean(statistic, CLIP * low, DEPENDENCE).float() / weight
+    found = torch.zeros(low, low)
+    found[rows, columns] = answer
+    found[columns, rows] = answer
+    values, vectors = torch.linalg.eigh(found - known[:low, :low])  # what the patients change
+    kept = (1 - (_edge(session, low) / values.abs().clamp(min=1e-9)) ** 2).clamp(min=0)
+    values, vectors = torch.linalg.eigh(known[:low, :low] + (vectors * (values * kept)) @ vectors.T)
+    correlation: Tensor = (vectors * values.clamp(min=FLOOR)) @ vectors.T
+    return correlation
+
+
+def _edge(session: Session, low: int) -> float:
+    """Largest eigenvalue of the noise on a symmetric matrix (Wigner's semicircle)."""
+    return 2 * session.error(DEPENDENCE, CLIP * low) * math.sqrt(low / 2)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1)
+
+
+def _patient_means(spectrum: Spectrum, records: Records, of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """[patients, numbers] mean of a statistic of pictures over each patient's own; zero for a patient without any."""
+    patients, most = records["images"].shape[:2]
+    z = spectrum.coefficients(to_unit(records["images"].flatten(0, 1)))
+    values = of(z, records["condition"].flatten(0, 1)).unflatten(0, (patients, most))
+    there = (torch.arange(most) < records["count"].unsqueeze(1)).to(values).unsqueeze(2)
+    means: Tensor = (values * there).sum(dim=1) / records["count"].clamp(min=1).unsqueeze(1)
+    return means
+
+
+def _power(symmetric: Tensor, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(symmetric)
+    power: Tensor = (vectors * values.clamp(min=1e-6) ** exponent) @ vectors.T
+    return power
+
+
+def move(spectrum: Spectrum, moments: Moments, base: Tensor, own: Moments, seen: Tensor, wanted: Tensor) -> Tensor:
+    """Public pictures `base` [N, ...] of conditions `seen`, whose moments are `own`, moved to `moments` at `wanted`."""
+    z = own.standardised(spectrum.coefficients(base), seen)
+    return spectrum.images(moments.coloured(z, wanted), base).clamp(-1, 1)
+
+
+def draw(spectrum: Spectrum, moments: Moments, wanted: Tensor, stream: torch.Generator) -> Tensor:
+    """Gaussian pictures [N, channels, side, side] in -1..1 with these moments."""
+    z = torch.randn((len(wanted), spectrum.numbers), generator=stream)
+    return spectrum.images(moments.coloured(z, wanted)).clamp(-1, 1)
