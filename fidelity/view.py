@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from synthgen.dictionary import Column, Dictionary
 
 DAYS_PER_YEAR = 365.25
+Arguments = ParamSpec("Arguments")
+Summary = TypeVar("Summary")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class View:
         visits = None if self.visits is None else self.visits[~self.visits["patient_id"].isin(ids)]
         return View(self.dictionary, self.patients.drop(ids), visits)
 
+    def where(self, chosen: NDArray[np.bool_]) -> View:
+        """The patients where [patients] is true."""
+        return self.without(self.patients.index[~chosen])
+
     @cached_property
     def baseline(self) -> pd.DataFrame:
         """One row a patient: the columns of `patients`, outcome included, and the first visit's measurements."""
@@ -56,6 +63,26 @@ class View:
             return self.patients
         first = self.visits.drop_duplicates("patient_id").set_index("patient_id")[list(self.dictionary.measurements)]
         return self.patients.join(first)
+
+    @cached_property
+    def kept(self) -> dict[Any, Any]:
+        """Summaries of this cohort that were worked out already (`once`)."""
+        return {}
+
+    def ordered(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """[rows, columns] the columns of these rows that have an order: numbers, ordinals and two-way categories as they are, and
+        for any other category one column of 0 and 1 a word, named `column word`."""
+        parts: dict[str, Any] = {}
+        for name in (n for n in self.columns if n in rows):
+            column, values = self.columns[name], rows[name]
+            words = column.categories or ()
+            if column.numeric or column.type == "ordinal" or len(words) == 2:
+                parts[name] = values
+            else:
+                parts |= {
+                    f"{name} {w}": (values == i).astype("float64").where(values.notna()) for i, w in enumerate(words)
+                }
+        return pd.DataFrame(parts, index=rows.index)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -67,6 +94,23 @@ class View:
         assert self.visits is not None
         values = to_scale(self.dictionary.measurements[name], self.visits[name].to_numpy())
         return pd.Series(values, index=self.visits.index)
+
+
+def once(
+    summary: Callable[Concatenate[View, Arguments], Summary],
+) -> Callable[Concatenate[View, Arguments], Summary]:
+    """A summary of a cohort that is worked out once for each cohort and each set of (hashable) arguments: a measure against the
+    same real patients is taken dozens of times."""
+
+    @wraps(summary)
+    def found(view: View, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Summary:
+        key = (summary, args, tuple(kwargs.items()))
+        if key not in view.kept:
+            view.kept[key] = summary(view, *args, **kwargs)
+        kept: Summary = view.kept[key]
+        return kept
+
+    return found
 
 
 def numeric(view: View) -> list[str]:
