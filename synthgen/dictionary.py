@@ -403,6 +403,8 @@ class Dictionary(Entry):
     in these very patients: they are no public knowledge here, and every prior leaves them out."""
     tables: dict[str, Table]
     """Name -> table; `patients` is required."""
+    ignore: tuple[str, ...] = ()
+    """Tables in the cohort's folder that are left out on purpose; any other undeclared table is a breach."""
     outcome: Outcome | None = None
     """How follow-up ends, if that is known."""
     rules: tuple[Rule, ...] = ()
@@ -520,11 +522,12 @@ class Dictionary(Entry):
         )
 
     def without(self, tables: Iterable[str]) -> Dictionary:
-        """The same dictionary without these tables and their rules."""
+        """The same dictionary without these tables, whose files it leaves alone, and without their rules."""
         gone = set(tables)
         return self.model_copy(
             update={
                 "tables": {name: table for name, table in self.tables.items() if name not in gone},
+                "ignore": (*self.ignore, *sorted(gone & set(self.tables))),
                 "rules": tuple(rule for rule in self.rules if rule.table not in gone),
             }
         )

@@ -252,7 +252,7 @@ def _locate(folder: Path, dictionary: Dictionary, origin: Origin) -> tuple[dict[
             )
         else:
             found[name] = paths[0]
-    for name in TABLES:
+    for name in (t for t in TABLES if t not in dictionary.ignore):
         for kind in _READ:
             path = folder / f"{_prefix(origin)}{name}.{kind}"
             if name not in dictionary.tables and path.is_file() and path not in found.values():

@@ -77,6 +77,13 @@ def test_what_is_written_is_read_again_and_carries_its_mark(folder: Path, tmp_pa
     assert not [p for p in out.rglob("*") if "partial" in p.name]
 
 
+def test_a_table_that_is_left_out_leaves_its_file_alone(folder: Path):
+    cohort = read_cohort(folder, dictionary().without(["images"]))
+    assert list(cohort.tables) == ["patients"]
+    with pytest.raises(DataError, match=r"does not declare images\.csv"):
+        read_cohort(folder, dictionary().without(["images"]).model_copy(update={"ignore": ()}))
+
+
 def test_one_pixel_changes_the_fingerprint(folder: Path):
     before = fingerprint(read_cohort(folder, dictionary()))
     pixels = np.asarray(Image.open(folder / "scans" / "three.png")).copy()
