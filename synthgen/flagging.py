@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from synthgen.conformance import numbers
 from synthgen.flags import Flag
 from synthgen.queue import TWINS, ranked, shown_once
+from synthgen.screening.view import scaled
 from synthgen.screening.words import amount, label, listed
 
 if TYPE_CHECKING:
@@ -246,13 +248,10 @@ def _table_parts(
 
 
 def _position(values: pd.Series[Any], column: Column) -> NDArray[np.float64]:
-    """Where values lie between the public bounds: 0 to 1, on the column's scale."""
+    """Where values lie between the public bounds: 0 to 1, on the column's scale; a breach of them may lie outside."""
     assert column.bounds is not None
-    number = values.to_numpy(dtype="float64", na_value=np.nan)
-    low, high = column.bounds
-    if column.scale == "log":
-        number, low, high = np.log(number), np.log(low), np.log(high)
-    return (number - low) / (high - low)
+    low, high = scaled(column, np.array(column.bounds, dtype=np.float64))
+    return np.asarray((scaled(column, numbers(values).to_numpy(dtype=np.float64)) - low) / (high - low))
 
 
 def _first_within(vectors: NDArray[np.float64], radius: float) -> list[int]:

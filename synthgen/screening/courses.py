@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthgen.screening.scales import resolution, slopes
+from synthgen.screening.scales import moments, resolution, slopes
 from synthgen.screening.usual import Scores, Usual
 from synthgen.screening.view import DAYS_PER_YEAR, Course, Floats, Ints, View, unscaled
 from synthgen.screening.words import amount, label, listed, slip
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from synthgen.screening.usual import Detector
 
 WEIGHT = 4.0
+FEWEST = 4
+"""Values below which nobody can tell a leap from a patient who scatters widely."""
 CAP = 6.0
 """Spreads beyond which one measurement says no more about a break in all of them."""
 
@@ -119,7 +121,10 @@ class Leap:
                 same = (np.sign(step) == np.sign(later)) & (np.sign(step) == np.sign(earlier))
                 away = np.where(same, np.minimum(np.abs(step), np.minimum(np.abs(later), np.abs(earlier))), np.nan)
             scale = _moderated(course, len(view), usual.step[name], step**2, np.ones(len(step)))
-            found[name] = worst(course.of, away / scale, len(view))
+            gap = course.years - np.nan_to_num(_before(course, course.years))
+            away = away / np.hypot(scale, usual.slope[name][1] * gap)
+            away[view.counts(course.of)[course.of] < FEWEST] = np.nan
+            found[name] = worst(course.of, away, len(view))
         return over_columns(view, found)
 
     def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
@@ -211,7 +216,8 @@ class Drift:
         found = {}
         for name, course in view.courses.items():
             centre, spread = usual.slope[name]
-            score = np.abs(slopes(view, course) - centre) / spread
+            error = usual.step[name] / np.sqrt(2 * np.maximum(moments(view, course), 1e-9))
+            score = np.abs(slopes(view, course) - centre) / np.hypot(spread, error)
             found[name] = np.where(np.isnan(score), -np.inf, score), np.where(np.isnan(score), -1, 0)
         return over_columns(view, found)
 
@@ -240,7 +246,7 @@ class Break:
             return Scores(np.full(len(view), -np.inf), np.full((len(view), 2), -1))
         total, count = np.zeros(len(view.visits)), np.zeros(len(view.visits))
         for name, course in view.courses.items():
-            shift = np.minimum(self._shifts(course, usual.step[name]) ** 2, CAP**2)
+            shift = np.minimum(self._shifts(course, usual, name) ** 2, CAP**2)
             known = ~np.isnan(shift)
             np.add.at(total, course.row[known], shift[known])
             np.add.at(count, course.row[known], 1)
@@ -249,22 +255,24 @@ class Break:
         value, place = worst(view.of, score, len(view))
         return Scores(value, np.stack([place, place], axis=1))
 
-    def _shifts(self, course: Course, step: float) -> Floats:
-        """[recorded] mean of up to REACH values from here on less that of those before, in spreads of such a difference."""
-        before, after = np.zeros(len(course.of)), np.zeros(len(course.of))
+    def _shifts(self, course: Course, usual: Usual, name: str) -> Floats:
+        """[recorded] mean of up to REACH values from here on less that of those before, in spreads of such a difference (the
+        scatter of means, and the usual drift over the time between them)."""
+        before, after = np.zeros((2, len(course.of))), np.zeros((2, len(course.of)))
         n_before, n_after = np.zeros(len(course.of)), np.zeros(len(course.of))
+        both = np.stack([course.values, course.years])
         for k in range(self.REACH):
             for shift, sums, counts in ((k + 1, before, n_before), (-k, after, n_after)):
-                values, owners = np.roll(course.values, shift), np.roll(course.of, shift)
-                inside = (
-                    (np.arange(len(values)) >= shift) if shift > 0 else (np.arange(len(values)) < len(values) + shift)
-                )
-                same = inside & (owners == course.of)
-                sums += np.where(same, values, 0.0)
+                place = np.arange(len(course.of)) - shift
+                inside = (place >= 0) & (place < len(course.of))
+                same = inside & (course.of[np.clip(place, 0, len(course.of) - 1)] == course.of)
+                sums += np.where(same, np.roll(both, shift, axis=1), 0.0)
                 counts += same
+        centre, spread = usual.slope[name]
         with np.errstate(invalid="ignore", divide="ignore"):
-            difference = after / n_after - before / n_before
-            return np.asarray(difference / (step * np.sqrt((1 / n_after + 1 / n_before) / 2)))
+            moved, gap = after / n_after - before / n_before
+            error = usual.step[name] * np.sqrt((1 / n_after + 1 / n_before) / 2)
+            return np.asarray((moved - centre * gap) / np.hypot(error, spread * gap))
 
     def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
         row = int(place[0])
@@ -272,7 +280,7 @@ class Break:
         moved: dict[str, tuple[float, str]] = {}
         for name, course in view.courses.items():
             at = np.flatnonzero((course.row == row) & (course.of == patient))
-            if len(at) and not np.isnan(shift := self._shifts(course, usual.step[name])[at[0]]):
+            if len(at) and not np.isnan(shift := self._shifts(course, usual, name)[at[0]]):
                 moved[name] = abs(shift), f"{label(name, view.columns[name])} {'up' if shift > 0 else 'down'}"
         said = [text for _, text in sorted(moved.values(), reverse=True) if _ > 1.5]
         text = (

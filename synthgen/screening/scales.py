@@ -74,6 +74,13 @@ def slopes(view: View, course: Course) -> Floats:
         return np.where((count >= 3) & (span >= 0.5), np.bincount(course.of, t * v, n) / moment, np.nan)
 
 
+def moments(view: View, course: Course) -> Floats:
+    """[patients] sum of squared years from their mean."""
+    count = np.maximum(view.counts(course.of), 1)
+    mean = np.bincount(course.of, course.years, len(view)) / count
+    return np.bincount(course.of, (course.years - mean[course.of]) ** 2, len(view))
+
+
 def visit_rate(view: View) -> Floats:
     """[patients] log of visits per year, a year being added to their span; NaN without visits."""
     if view.visits is None:

@@ -27,7 +27,7 @@ FEWEST = 100
 """Patients at which a cohort's own scales are used."""
 MOST = 4000
 """Patients that scales are taken from: more would not sharpen a median."""
-CHANCE = 0.002
+CHANCE = 0.005
 """Share of simulated patients who stray so far that a detector speaks of them."""
 TAIL = 0.02
 """Share of simulated patients from which the tail is continued."""
