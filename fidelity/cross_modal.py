@@ -14,7 +14,7 @@ import pandas as pd
 from fidelity.image_agreement import agreement
 from fidelity.image_reader import shown
 from fidelity.image_sets import Pictures, Sets, condition_columns
-from fidelity.verdict import verdict
+from fidelity.verdict import Z, verdict
 from privacy.rates import wilson
 from synthgen.claims import ClaimExtractor
 from synthgen.findings import Evidence, Finding, Verdict
@@ -34,7 +34,8 @@ APART = 183
 """Days that may lie between a picture and the note it is compared with."""
 TOLERATED = 0.01
 """Share of pictures and notes on impossible days that may lie above the real patients'."""
-DRAWS = 1000
+DRAWS = 300
+PERMUTED = 50
 
 
 class CrossModal:
@@ -159,9 +160,12 @@ def _image_note(
     codes = [found["code"].to_numpy(dtype=np.int64) for found in beside]
     value, ceiling = (agreement(r, c, reader.categories) for r, c in zip(read, codes, strict=True))
     ids = beside[0]["patient_id"].to_numpy()
-    strangers = float(np.mean([agreement(read[0], rng.permutation(codes[0]), reader.categories) for _ in range(20)]))
+    torn = [agreement(read[0], rng.permutation(codes[0]), reader.categories) for _ in range(PERMUTED)]
+    strangers = float(np.mean(torn))
     low, high = _interval(read[0], codes[0], reader.categories, ids, rng)
-    judgement = verdict(value, high, ceiling, strangers, "higher")
+    expected = _interval(read[1], codes[1], reader.categories, beside[1]["patient_id"].to_numpy(), rng)
+    apart = float(np.hypot((expected[1] - expected[0]) / (2 * Z), np.std(torn)))
+    judgement = verdict(value, high, ceiling, strangers, "higher", apart)
     label = column.label or name.replace("_", " ")
     text = (
         f"A reader who learnt on real pictures reads {label} from a synthetic picture as the same patient's note says "
@@ -184,7 +188,7 @@ def _interval(
     patients = np.unique(ids)
     rows_of = {patient: np.flatnonzero(ids == patient) for patient in patients}
     drawn = []
-    for _ in range(DRAWS // 4):
+    for _ in range(DRAWS):
         rows = np.concatenate([rows_of[p] for p in rng.choice(patients, len(patients))])
         drawn.append(agreement(read[rows], codes[rows], categories))
     low, high = np.nanquantile(drawn, [0.025, 0.975])

@@ -152,7 +152,7 @@ def _severity(checked: Checked, lexicon: Lexicon) -> Severity:
         return "severe"
     if claim.kind == "static" and lexicon.treats(Concept("static", claim.table, claim.column)):
         return "severe"
-    return "mild" if claim.kind in ("flag", "event") else "moderate"
+    return "mild" if claim.kind == "flag" else "moderate"
 
 
 def _supported(synthetic: pd.DataFrame, real: pd.DataFrame, permuted: pd.DataFrame, prior: pd.DataFrame) -> Finding:

@@ -25,6 +25,8 @@ Note = tuple[str, int, str]
 """(patient, number among their notes, text)."""
 FEWEST = 10
 """Notes below which nothing is looked for."""
+LONGER = 1.5
+"""A run so many times as long as the longest of any unseen patient is flagged."""
 TELLING = 0.6
 """An AUC of shared runs whose lower limit lies above this says that training notes are echoed."""
 
@@ -88,13 +90,14 @@ def _identified(notes: list[Note], known: list[str]) -> tuple[list[Finding], lis
 
 
 def _copied(found: Verbatim) -> Finding:
-    """More copies than unseen patients' notes have by chance and common style."""
-    rate, control = found.copied, found.control
+    """More long copies than unseen patients' notes have by chance and common style."""
+    rate, control = found.longer, found.longer_control
     verdict: Verdict = "fail" if rate.low > control.high else "pass" if rate.value <= control.high else "inconclusive"
     text = (
-        f"{rate.value:.1%} of {rate.n} synthetic notes share a run of more than {found.allowed} words and numbers with one "
+        f"{rate.value:.1%} of {rate.n} synthetic notes share a run of more than {found.usual} words and numbers with one "
         f"training patient alone (the longest has {found.longest}); so do {control.value:.1%} of the notes of patients who were "
-        f"not learnt from (longest {found.longest_control})."
+        f"not learnt from (longest {found.longest_control}). Runs of more than {found.allowed}: {found.copied.value:.1%} and "
+        f"{found.control.value:.1%}."
     )
     return Finding(
         "notes", "verbatim", rate.value, verdict, text, "audit", low=rate.low, high=rate.high, n=rate.n,
@@ -118,10 +121,10 @@ def _echoed(found: Verbatim) -> Finding:
 
 
 def _copies(found: Verbatim, notes: list[Note]) -> list[Flag]:
-    """Patients whose notes have a longer run than any unseen patient's."""
+    """Patients whose notes have a much longer run than any unseen patient's: the longest of either varies by chance."""
     flags = []
     for index, start, end in found.where:
-        if end - start > max(found.longest_control, found.allowed):
+        if end - start > max(LONGER * found.longest_control, found.allowed):
             patient, number, text = notes[index]
             first, last = span_of(text, start, end)
             where = {"note": number, "start": first, "end": last}

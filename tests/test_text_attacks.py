@@ -27,12 +27,23 @@ def longest_by_hand(a: list[str], b: list[str]) -> int:
     return best
 
 
+def longest_end(a: list[str], b: list[str]) -> int:
+    """Tokens of the longest end of `a` that stands anywhere in `b`."""
+    return next(k for k in range(len(a), -1, -1) if k == 0 or any(b[j : j + k] == a[-k:] for j in range(len(b))))
+
+
 def test_the_longest_run_is_that_of_every_pair_of_positions():
     rng = np.random.default_rng(0)
     for _ in range(40):
         notes = [list(rng.choice(list("abcd"), size=int(rng.integers(1, 15)))) for _ in range(4)]
         asked = list(rng.choice(list("abcde"), size=12))
-        assert Automaton(notes).longest_run(asked) == max(longest_by_hand(asked, note) for note in notes)
+        known = Automaton([("ann", notes[0]), ("ann", notes[1]), ("bob", notes[2]), ("cid", notes[3])])
+        runs = known.matches(asked)
+        assert max(m.run for m in runs) == max(longest_by_hand(asked, note) for note in notes)
+        by_patient = [notes[:2], notes[2:3], notes[3:]]
+        for end, match in enumerate(runs, 1):
+            ends = sorted(max(longest_end(asked[:end], note) for note in mine) for mine in by_patient)
+            assert (match.run, match.shared) == (ends[-1], ends[-2])
 
 
 def random_notes(rng: np.random.Generator, patients: int, start: int = 0) -> list[tuple[str, list[str]]]:
@@ -48,6 +59,8 @@ def test_a_copier_is_told_from_an_honest_writer():
     assert honest.membership.low < 0.5 < honest.membership.high
     copied = verbatim([[*WORDS[:5], *note[3:23], *WORDS[:5]] for _, note in train[::2]], train, holdout, rng)
     assert copied.copied.low > copied.control.high
+    assert copied.longer.value == 1
+    assert copied.usual == 12
     assert copied.longest == 20
     assert copied.where[0] == (0, 5, 25)
     assert copied.membership.value == 1
@@ -65,6 +78,22 @@ def test_what_two_patients_wrote_is_a_template():
     assert verbatim([phrase], alone, [*holdout, ("h", phrase)], rng).copied.value == 0
     assert verbatim([phrase[:12]], alone, holdout, rng).copied.value == 0  # twelve are allowed
     assert verbatim([phrase[:13]], alone, holdout, rng).longest == 13
+
+
+def test_stock_phrases_in_another_order_are_no_copies():
+    """Notes of stock phrases in random order: their order makes runs that one patient alone has, in anybody's notes."""
+    rng = np.random.default_rng(6)
+    phrases = [WORDS[10 * i : 10 * i + 9] for i in range(14)]
+
+    def stock(start: int) -> list[tuple[str, list[str]]]:
+        return [(f"p{start + i}", [w for k in rng.choice(14, 6, replace=False) for w in phrases[k]]) for i in range(60)]
+
+    train, holdout = stock(0), stock(100)
+    honest = verbatim([note for _, note in stock(200)], train, holdout, rng)
+    assert honest.control.value > 0.2
+    assert honest.longer.low <= honest.longer_control.high
+    copier = verbatim([note for _, note in train], train, holdout, rng)
+    assert copier.longer.low > copier.longer_control.high
 
 
 def test_tokens_and_their_places():

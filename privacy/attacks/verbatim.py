@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +27,18 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Verbatim:
-    """`copied` and `control` are shares of notes with a run of more than `allowed` tokens of one training patient alone."""
+    """`copied` and `control` are shares of notes with a run of more than `allowed` tokens of one training patient alone; `longer`
+    and `longer_control` of notes with one of more than `usual`, so long as hardly any unseen patient's note has: where notes are
+    made of stock phrases, the order of these alone makes runs that only one patient has."""
 
     copied: Rate
     """Of generated notes."""
     control: Rate
     """Of holdout notes, which nobody generated."""
+    usual: int
+    """Tokens: `allowed`, or where that is more, what 99 of 100 holdout notes do not exceed."""
+    longer: Rate
+    longer_control: Rate
     longest: int
     """Tokens of the longest such run of a generated note; 0 for none."""
     longest_control: int
@@ -66,45 +73,81 @@ def verbatim(
     """
     if not train or not holdout:
         raise ConfigError("copies need notes of training and of holdout patients")
-    owner = _owners(train, allowed + 1)
-    held = {gram for _, note in holdout for gram in _grams(note, allowed + 1)}
-    control = [_copies(note, owner, set(), allowed) for _, note in holdout]
-    copies = [_copies(note, owner, held, allowed) for note in generated]
-    spans = tuple((i, start, end) for i, found in enumerate(copies) for start, end in found)
-    known = Automaton(generated)
+    learnt, unseen = Automaton(train), Automaton(holdout)
+    copies = [_copies(learnt.matches(note), [m.run for m in unseen.matches(note)], allowed) for note in generated]
+    control = [_copies(learnt.matches(note), [m.shared for m in unseen.matches(note)], allowed) for _, note in holdout]
+    runs, expected = ([max((e - s for s, e in found), default=0) for found in each] for each in (copies, control))
+    usual = max(allowed, int(np.quantile(expected, 0.99, method="higher")))
+    where = tuple((i, start, end) for i, found in enumerate(copies) for start, end in found)
+    known = Automaton(list(enumerate(generated)))
     return Verbatim(
         wilson(sum(map(bool, copies)), len(copies)),
         wilson(sum(map(bool, control)), len(control)),
-        max((end - start for _, start, end in spans), default=0),
-        max((end - start for found in control for start, end in found), default=0),
+        usual,
+        wilson(sum(run > usual for run in runs), len(runs)),
+        wilson(sum(run > usual for run in expected), len(expected)),
+        max(runs, default=0),
+        max(expected),
         auc_interval(_longest(train, known), _longest(holdout, known), rng),
         allowed,
-        spans,
+        where,
     )
 
 
-class Automaton:
-    """All runs of words of some notes (a suffix automaton; Blumer et al. 1985), to ask for the longest that another note has."""
+class Match(NamedTuple):
+    """Tokens of the longest run that ends at a word of a note and stands in the automaton's notes: of anybody, and of two."""
 
-    def __init__(self, notes: Sequence[Tokens]) -> None:
+    run: int
+    shared: int
+
+
+class Automaton:
+    """All runs of words of some patients' notes (a suffix automaton; Blumer et al. 1985), and whether two patients wrote them."""
+
+    def __init__(self, notes: Notes) -> None:
         self._next: list[dict[Hashable, int]] = [{}]
         self._link, self._length = [-1], [0]
         last = 0
-        for i, note in enumerate(notes):
+        for i, (_, note) in enumerate(notes):
             for word in (*note, i):  # the note's number is a word that no note holds
                 last = self._extend(last, word)
+        self._several = self._written_by_several(notes)
 
-    def longest_run(self, note: Tokens) -> int:
-        """Tokens of the longest run of `note` that stands in any of the notes."""
-        state = length = best = 0
+    def matches(self, note: Tokens) -> list[Match]:
+        """One for each word of a note."""
+        state = length = 0
+        found = []
         for word in note:
             while state and word not in self._next[state]:
                 state = self._link[state]
                 length = self._length[state]
             if word in self._next[state]:
                 state, length = self._next[state][word], length + 1
-            best = max(best, length)
-        return best
+            found.append(Match(length, self._shared(state, length)))
+        return found
+
+    def _shared(self, state: int, length: int) -> int:
+        """Tokens of the longest end of a run that two patients wrote."""
+        while state and not self._several[state]:
+            state = self._link[state]
+            length = self._length[state]
+        return length
+
+    def _written_by_several(self, notes: Notes) -> list[bool]:
+        """[states] whether notes of two patients or more hold the state's runs."""
+        nobody = object()
+        owner: list[Hashable] = [nobody] * len(self._next)
+        several = [False] * len(self._next)
+        for patient, note in notes:
+            state = 0
+            for word in note:
+                state = self._next[state][word]
+                above = state
+                while above > 0 and owner[above] != patient and not several[above]:
+                    several[above] = owner[above] is not nobody
+                    owner[above] = patient
+                    above = self._link[above]
+        return several
 
     def _extend(self, last: int, word: Hashable) -> int:
         new = self._add({}, 0, self._length[last] + 1)
@@ -136,40 +179,21 @@ def _longest(notes: Notes, known: Automaton) -> list[float]:
     """[patients] the longest run of any of a patient's notes that the automaton knows."""
     best: dict[Hashable, float] = {}
     for patient, note in notes:
-        best[patient] = max(best.get(patient, 0.0), float(known.longest_run(note)))
+        longest = max((match.run for match in known.matches(note)), default=0)
+        best[patient] = max(best.get(patient, 0.0), float(longest))
     return list(best.values())
 
 
-_MANY = object()
+def _copies(matches: Sequence[Match], common: Sequence[int], allowed: int) -> list[tuple[int, int]]:
+    """(first token, end) of every longest run of more than `allowed` tokens that one training patient alone wrote.
 
-
-def _owners(notes: Notes, size: int) -> dict[tuple[str, ...], Hashable]:
-    """Run of words -> the one patient whose notes hold it, or `_MANY`."""
-    owner: dict[tuple[str, ...], Hashable] = {}
-    for patient, note in notes:
-        for gram in _grams(note, size):
-            if owner.setdefault(gram, patient) != patient:
-                owner[gram] = _MANY
-    return owner
-
-
-def _grams(note: Tokens, size: int) -> list[tuple[str, ...]]:
-    return [tuple(note[i : i + size]) for i in range(len(note) - size + 1)]
-
-
-def _copies(
-    note: Tokens, owner: dict[tuple[str, ...], Hashable], common: set[tuple[str, ...]], allowed: int
-) -> list[tuple[int, int]]:
-    """(first token, end) of every run of more than `allowed` tokens that is one patient's and not common."""
-    found: list[tuple[int, int]] = []
-    running: Hashable = None
-    for i, gram in enumerate(_grams(note, allowed + 1)):
-        whose = None if gram in common else owner.get(gram)
-        whose = None if whose is _MANY else whose
-        if whose is not None:
-            if whose == running:
-                found[-1] = (found[-1][0], i + allowed + 1)
-            else:
-                found.append((i, i + allowed + 1))
-        running = whose
+    Args:
+        matches: of a note's words in the training notes.
+        common: tokens of the longest run that ends at the word and that others wrote, too.
+    """
+    found = []
+    for i, (match, elsewhere) in enumerate(zip(matches, common, strict=True)):
+        goes_on = i + 1 < len(matches) and matches[i + 1].run == match.run + 1
+        if not goes_on and match.run > max(allowed, match.shared, elsewhere):
+            found.append((i + 1 - match.run, i + 1))
     return found
