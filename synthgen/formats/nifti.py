@@ -8,6 +8,7 @@ points to superior, or to anterior in an axial slice), spacing is made square.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ SUFFIXES = (".nii", ".nii.gz")
 _COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _DESCRIPTION = 80
 """Bytes of the header's descrip, one of which ends it."""
-_DAMAGE = (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError)
+_DAMAGE = (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, zlib.error)
 
 
 def read(path: Path) -> Pixels:
@@ -43,7 +44,7 @@ def read(path: Path) -> Pixels:
     """
     image = _loaded(path)
     sides = [side for side in image.shape if side != 1]
-    if len(sides) != 2:
+    if len(sides) != 2 or any(side != 1 for side in image.shape[3:]):
         raise DataError(f"{path.name}: holds a volume or no picture; write one 2-D slice a file.")
     within_limit(path, *sides)
     try:
@@ -88,17 +89,18 @@ def sidecar(path: Path) -> Path:
 
 
 def _pixels(path: Path, image: Any) -> Pixels:
-    upright = _nibabel().as_closest_canonical(image)
-    axes = [axis for axis, side in enumerate(upright.shape) if side != 1][:2]
-    across, up = (float(upright.header.get_zooms()[axis]) for axis in axes)
-    stored = np.asarray(upright.dataobj)
-    stored = stored.reshape([stored.shape[axis] for axis in axes])
-    displayed = stored.T[::-1]  # first axis left to right, second axis upwards
+    nibabel = _nibabel()
+    shape = (*image.shape, 1, 1)[:3]
+    towards = nibabel.io_orientation(image.affine)  # of each stored axis: which axis of the body, in which direction
+    stored = nibabel.apply_orientation(np.asarray(image.dataobj).reshape(shape), towards)
+    spacing = dict(zip(towards[:, 0].astype(int), (*image.header.get_zooms(), 1.0, 1.0), strict=False))
+    across, up = (axis for axis in range(3) if stored.shape[axis] != 1)
+    displayed: Any = stored.reshape([side for side in stored.shape if side != 1]).T[::-1]  # to the right; upwards
+    sides = float(spacing[up]), float(spacing[across])
     if displayed.dtype.names:
         colours = np.stack([displayed[name] for name in ("R", "G", "B")], axis=-1)
-        return squared(np.ascontiguousarray(colours), up, across)
-    low, high = _display_range(path, upright.header, displayed)
-    return squared(to_eight_bits(displayed, low, high), up, across)
+        return squared(np.ascontiguousarray(colours), *sides)
+    return squared(to_eight_bits(displayed, *_display_range(path, image.header, displayed)), *sides)
 
 
 def _display_range(path: Path, header: Any, values: NDArray[Any]) -> tuple[float, float]:
