@@ -59,9 +59,8 @@ def write(path: Path, pixels: Pixels, mark: Mapping[str, str]) -> None:
     """The picture with its mark in descrip (cut to what fits) and, whole, in a JSON file beside it."""
     nibabel = _nibabel()
     pixels = must_be_pixels(pixels)
-    upright = np.ascontiguousarray(
-        pixels[::-1].swapaxes(0, 1)
-    )  # [width, height, ...]: first axis to the right, second up
+    # [width, height, ...]: first axis to the right, second up
+    upright: NDArray[Any] = np.ascontiguousarray(pixels[::-1].swapaxes(0, 1))
     if pixels.ndim == 3:
         upright = upright.view(_COLOUR)[..., 0]
     image = nibabel.Nifti1Image(upright, np.eye(4), dtype=upright.dtype)
