@@ -324,6 +324,6 @@ def _of_renderer(claim) -> tuple[str, str, bool]:
 
 def _of_extractor(claim: Claim) -> tuple[str, str, bool]:
     if claim.kind in ("drug", "event"):
-        return "event", str(claim.code), claim.negated or claim.when == "earlier"
+        return "event", str(claim.code), claim.negated or (claim.kind == "drug" and claim.when == "earlier")
     value = f"{claim.value:g}" if isinstance(claim.value, float) else str(claim.value)
     return claim.column or claim.kind, "" if claim.kind == "diagnosis" else value, claim.negated
