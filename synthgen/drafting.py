@@ -14,7 +14,7 @@ import yaml
 
 from privacy.files import write_durably
 from synthgen.conformance import numbers, words
-from synthgen.dictionary import TABLES, Dictionary
+from synthgen.dictionary import LINKED, TABLES, Dictionary
 from synthgen.errors import ConfigError
 from synthgen.formats import csv, parquet
 
@@ -45,6 +45,8 @@ _ROLES = (
 """Which names in `events` mean which role."""
 _DAYS_IN = {"week": 7.0, "month": 30.4375, "year": 365.25}
 
+_SIDE = 64
+"""Pixels to which a draft brings pictures."""
 _MOST_CATEGORIES = 20
 _MOST_STEPS = 6
 """A whole number with at most this many values is proposed as ordinal."""
@@ -85,7 +87,7 @@ cohort: cohort.yaml
 privacy:
   epsilon: 3        # all that may be learnt of a patient, over every generator; lower promises more and learns less
 generators:
-  {generator}: {{}}  # registered generators and their settings
+{generators}
 holdout: 0.5        # this share of the patients is kept from training, to compare and attack with: half are left to learn from
 seed: 1             # for everything but the noise
 # patients: 1000    # how many synthetic patients; default: the declared size of the training set
@@ -98,8 +100,10 @@ def write_job(folder: Path, dictionary: Dictionary) -> Path:
     """Writes a first `job.yaml` beside the draft, unless there is one; its path."""
     path = folder / "job.yaml"
     if not path.exists():
-        generator = "phenotypes" if "phenotypes" in dictionary.tables else "ehr"
-        write_durably(path, _JOB.format(name=dictionary.name, generator=generator).encode())
+        record = "phenotypes" if "phenotypes" in dictionary.tables else "ehr"
+        names = [record, *(table for table in LINKED if table in dictionary.tables)]
+        lines = "\n".join(f"  {name}: {{}}" for name in names) + "  # registered generators and their settings"
+        write_durably(path, _JOB.format(name=dictionary.name, generators=lines).encode())
     return path
 
 
@@ -288,7 +292,7 @@ def _kind(table: str, present: pd.Series[Any], role: str | None) -> dict[str, An
         column |= {"scale": "log"} if skewed else {}
         return column | ({"decimals": shown} if 0 < shown <= _MOST_DECIMALS else {}) | marked
     if table == "images" and present.str.contains(r"\.\w{2,5}$").all():
-        return {"type": "file"}
+        return {"type": "image", "size": _SIDE}
     if table == "notes" and present.str.count(" ").max() > 1:
         return {"type": "text"}
     if 2 <= len(distinct) <= min(_MOST_CATEGORIES, max(2, len(present) // 2)):

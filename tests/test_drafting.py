@@ -15,7 +15,7 @@ from small_cohort import bytes_of, make
 
 from synthgen.config import load_job
 from synthgen.dictionary import Dictionary, read_dictionary
-from synthgen.drafting import draft, write_draft
+from synthgen.drafting import draft, write_draft, write_job
 from synthgen.errors import ConfigError, DataError
 from synthgen.storage import read_cohort
 
@@ -209,7 +209,7 @@ def test_init_and_validate_on_the_command_line(folder: Path, cli):
         "clinic-a",
         folder / "cohort.yaml",
         3,
-        ["ehr"],
+        ["ehr", "notes"],
     )
     code, out, _ = cli("validate", folder, "--json")
     answer = json.loads(out)
@@ -282,3 +282,19 @@ def test_a_job_that_is_there_is_kept(folder: Path, cli):
     (folder / "job.yaml").write_text("mine")
     assert cli("init", folder)[0] == 0
     assert (folder / "job.yaml").read_text() == "mine"
+
+
+def test_pictures_and_notes_are_drafted_and_stand_in_the_job(tmp_path: Path):
+    from PIL import Image
+
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "b"):
+        Image.new("L", (40, 40)).save(tmp_path / "scans" / f"{name}.png")
+    (tmp_path / "patients.csv").write_text("patient_id,sex\nP1,f\nP2,m\nP3,f\nP4,m\n")
+    (tmp_path / "images.csv").write_text("patient_id,file\nP1,scans/a.png\nP2,scans/b.png\n")
+    (tmp_path / "notes.csv").write_text('patient_id,text\nP1,"seen today, doing well"\nP2,"seen today, not so well"\n')
+    dictionary = read_dictionary(write_draft(tmp_path))
+    picture = dictionary.tables["images"].columns["file"]
+    assert (picture.type, picture.size, picture.channels) == ("image", 64, 1)
+    job = load_job(write_job(tmp_path, dictionary))
+    assert list(job.generators) == ["ehr", "images", "notes"]
