@@ -57,7 +57,7 @@ def _declared(tables: dict[str, pd.DataFrame], dictionary: Dictionary) -> Cohort
         if name in tables:
             frame = tables[name].reindex(columns=list(table.columns))
             declared[name] = frame.assign(
-                **{k: _fitted(frame[k], c) for k, c in table.columns.items() if c.type == "image"}
+                **{k: (_fitted if c.type == "image" else _read_as)(frame[k], c) for k, c in table.columns.items()}
             )
     return Cohort.checked(declared, dictionary, "real")
 
