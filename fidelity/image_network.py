@@ -47,9 +47,11 @@ class Network:
         `spoil`, how they were spoilt. Deterministic given the seed; torch's own random state stays untouched."""
         import torch
 
+        from synthgen.threads import one_thread
+
         small, rng = shrunk(pixels), np.random.default_rng(seed)
         asked = {name: int(code.max()) + 1 for name, code in conditions.items() if len(set(code[code != UNKNOWN])) > 1}
-        with torch.random.fork_rng(devices=[]):
+        with one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             body, heads = _made(1 if small.ndim == 3 else 3, asked | ({"spoilt": len(SPOILT)} if spoil else {}))
             _train(body, heads, small, {name: conditions[name] for name in asked}, spoil, rng)
@@ -65,7 +67,9 @@ class Network:
         """[n, categories] log odds of each category of a condition it was trained on."""
         import torch
 
-        with torch.no_grad():
+        from synthgen.threads import one_thread
+
+        with one_thread(), torch.no_grad():
             found = torch.cat([self.heads[name](self.body(part)) for part in _tensor(shrunk(pixels)).split(256)])
         return found.numpy().astype(np.float64)
 
@@ -149,7 +153,9 @@ def _spoilt(batch: Bytes, ghosts: _Ghosts, rng: np.random.Generator) -> tuple[By
 def _features(body: Any, pixels: Bytes) -> Floats:
     import torch
 
-    with torch.no_grad():
+    from synthgen.threads import one_thread
+
+    with one_thread(), torch.no_grad():
         parts = [body(part) for part in _tensor(pixels).split(256)]
     return torch.cat(parts).numpy().astype(np.float64)
 

@@ -49,8 +49,10 @@ def _features(network: Any, pixels: Bytes) -> Floats:
     """[n, 1280], averaged over the picture."""
     import torch
 
+    from synthgen.threads import one_thread
+
     colour = np.stack([fitted(picture, SIDE, 3) for picture in pixels]).astype(np.float32) / 255
     planes = torch.from_numpy((colour - np.float32(_MEAN)) / np.float32(_SPREAD)).permute(0, 3, 1, 2)
-    with torch.no_grad():
+    with one_thread(), torch.no_grad():
         parts = [network.extract_features(part).mean(dim=(2, 3)) for part in planes.split(64)]
     return torch.cat(parts).numpy().astype(np.float64)
