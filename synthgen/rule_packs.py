@@ -118,22 +118,21 @@ def with_packs(dictionary: Dictionary, folder: Path | None = None) -> Dictionary
 def _bound(pack: RulePack, rule: Rule, dictionary: Dictionary) -> Bound:
     if rule.table not in dictionary.tables:
         return Bound(pack.name, rule.name, None, f"the cohort has no table {rule.table}")
-    mine = dictionary.tables[rule.table].columns
-    scope = dictionary.tables["patients"].columns | mine
-    if rule.table != "patients" and not any(
-        spec.is_(column) for name in names_in(rule) if (spec := pack.columns.get(name)) for column in mine.values()
-    ):
-        return Bound(pack.name, rule.name, None, f"{rule.table} has none of its columns")
+    scope = dictionary.tables["patients"].columns | dictionary.tables[rule.table].columns
     replaced: dict[str, ast.expr] = {"day": ast.Name("day")}
     spelled: dict[str, str] = {}
+    found_in = False  # its table, and not patients alone
     for name in sorted(names_in(rule) - {"day"}):
         spec = pack.columns[name]
         found = next(((key, column) for key, column in scope.items() if spec.is_(column)), None)
         if found is None:
             return Bound(pack.name, rule.name, None, f"no column {_described(name, spec)}")
         key, column = found
+        found_in |= key in dictionary.tables[rule.table].columns
         replaced[name] = _scaled(key, spec.units.get(column.unit or "", 1.0))
         spelled |= {w: next((s for s in (w, *o) if s in (column.categories or ())), "") for w, o in spec.words.items()}
+    if rule.table != "patients" and not found_in:
+        return Bound(pack.name, rule.name, None, f"{rule.table} has none of its columns")
     for word in words_in(rule):
         if not spelled.get(word, word):
             return Bound(pack.name, rule.name, None, f"no category means {word}")

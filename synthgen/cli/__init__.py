@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "init": "Draft a data dictionary from a folder of tables.",
     "validate": "Check a cohort's tables against their dictionary.",
+    "rules": "List a cohort's clinical rules, check how often patients break them, or mine candidates.",
     "prior": "Show the patients that the dictionary alone implies, at epsilon 0.",
     "simulate": "Make a simulated cohort from a dictionary alone, pictures and notes included.",
     "render": "Write notes derived from a cohort's records, for cohorts without notes.",
@@ -48,8 +49,10 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"synthgen.cli.{cmd_name}")
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name, help=module.__doc__)(module.command)
+        app = getattr(module, "app", None)  # a group of commands
+        if app is None:
+            app = typer.Typer(add_completion=False, rich_markup_mode=None)
+            app.command(cmd_name, help=module.__doc__)(module.command)
         command = typer.main.get_command(app)
         command.name = cmd_name
         return command

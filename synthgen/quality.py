@@ -1,0 +1,117 @@
+"""How likely a synthetic patient is clinically wrong, from its flags: before anybody has looked, and as decisions arrive.
+
+Before: each flag has a chance of being right, from its severity and from how often chance alone raises it; a patient's flags
+are joined as independent reasons (noisy or; Pearl 1988). As decisions arrive, a logistic regression on the same flags moves
+that judgement: a penalty holds it at what was thought before, so that ten decisions move it a little and a thousand a lot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.flags import RANK, Flag
+
+if TYPE_CHECKING:
+    Floats = NDArray[np.float64]
+
+SURE: dict[str, float] = {"severe": 0.95, "moderate": 0.75, "mild": 0.35}
+"""How likely a flag is right that says nothing of its chance."""
+EXPECTED = 0.02
+"""Share of patients expected to be wrong in some way that a detector looks for."""
+LOOKED_FOR = 20
+"""Roughly how many things are looked for in each patient: that many chances of a false alarm."""
+UNFLAGGED = 0.005
+"""How likely a patient without a flag is wrong, before anybody has looked."""
+LOOSE = np.array([1.5, 0.5])
+"""Prior standard deviations of what decisions may move: all patients alike, and the weight of the first judgement."""
+LOOSE_REASON = 1.5
+"""The same for each reason."""
+
+
+def suspicion(flag: Flag) -> float:
+    """How likely one flag is right, before anybody has looked."""
+    alone = flag.evidence.get("chance", flag.evidence.get("share"))
+    if flag.severity == "severe" or alone is None:
+        return SURE[flag.severity] * (1.0 if flag.severity == "severe" else min(1.0, 0.4 + 0.6 * flag.score))
+    odds = EXPECTED / (LOOKED_FOR * max(float(alone), 1e-9))
+    return min(odds / (1 + odds), 0.98) * (1.0 if flag.severity == "moderate" or "chance" in flag.evidence else 0.5)
+
+
+def wrong(flags: Iterable[Flag]) -> float:
+    """How likely a patient with these flags is wrong."""
+    right = 1 - UNFLAGGED
+    for flag in flags:
+        right *= 1 - suspicion(flag)
+    return 1 - right
+
+
+def quality(patients: Iterable[str], flags: Iterable[Flag], real_data: bool = False) -> dict[str, float]:
+    """Patient -> 0 (surely wrong) to 1. Flags that read real patients count only with `real_data` (DESIGN.md, rule 8)."""
+    of = flags_of(flags, real_data)
+    return {patient: round(1 - wrong(of.get(patient, ())), 6) for patient in patients}
+
+
+def flags_of(flags: Iterable[Flag], real_data: bool = False) -> dict[str, list[Flag]]:
+    """Patient -> its flags, the worst first. Of near duplicates only the one that stands for them is named."""
+    found: dict[str, list[Flag]] = {}
+    for flag in flags:
+        if real_data or not flag.reads_real_data:
+            found.setdefault(flag.patient_id, []).append(flag)
+    return {patient: sorted(mine, key=lambda f: (RANK[f.severity], -f.score)) for patient, mine in found.items()}
+
+
+def family(reason: str) -> str:
+    """What a reason has in common with others: `out of bounds` of `out of bounds visits.albumin`."""
+    return reason if reason.startswith("rule ") else " ".join(w for w in reason.split() if "." not in w)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What decisions taught: logit(wrong) = a + b logit(before) + sum of the weights of a patient's reasons."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+    reasons: Mapping[str, float] | None = None
+
+    def __call__(self, flags: Sequence[Flag]) -> float:
+        """How likely a patient with these flags is wrong."""
+        reasons = {family(f.reason) for f in flags}
+        weight = sum((self.reasons or {}).get(reason, 0.0) for reason in reasons)
+        return float(1 / (1 + np.exp(-(self.intercept + self.slope * _logit(wrong(flags)) + weight))))
+
+
+def learn(decided: Sequence[tuple[Sequence[Flag], bool]]) -> Judgement:
+    """The judgement after decisions (a patient's flags, whether it was wrong): maximum a posteriori, by Newton's method."""
+    if not decided:
+        return Judgement()
+    names = sorted({family(f.reason) for flags, _ in decided for f in flags})
+    place = {name: 2 + i for i, name in enumerate(names)}
+    x = np.zeros((len(decided), 2 + len(names)))  # [decisions, features]
+    x[:, 0] = 1
+    for row, (flags, _) in enumerate(decided):
+        x[row, 1] = _logit(wrong(flags))
+        for flag in flags:
+            x[row, place[family(flag.reason)]] = 1
+    y = np.array([float(bad) for _, bad in decided])
+    centre = np.concatenate([[0.0, 1.0], np.zeros(len(names))])
+    penalty = 1 / np.concatenate([LOOSE, np.full(len(names), LOOSE_REASON)]) ** 2
+    w = centre.copy()
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        gradient = x.T @ (p - y) + penalty * (w - centre)
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        w = w - step * min(1.0, 2.0 / float(np.abs(step).max() + 1e-12))
+        if np.abs(step).max() < 1e-8:
+            break
+    return Judgement(float(w[0]), float(w[1]), dict(zip(names, w[2:].tolist(), strict=True)))
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-6), 1 - 1e-6)
+    return float(np.log(p / (1 - p)))

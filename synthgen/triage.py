@@ -1,0 +1,190 @@
+"""Whom to look at next, and what the looks say of the release.
+
+The next patient is the one whose look is worth most: how bad and how likely the fault is, how unsure one is, and how new the
+case is; near duplicates are one case, and so are patients flagged for the same reasons, once some of them are decided. A fixed
+share of looks goes to patients in a random order drawn before the first look: from these alone the rate of wrong patients is
+estimated, so the estimate does not depend on what the queue prefers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+from synthgen.flags import Flag
+from synthgen.quality import Judgement, flags_of, learn
+from synthgen.queue import patients_of
+from synthgen.sampling import Count, looks_left, wrong_among
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HARM: dict[str, float] = {"severe": 1.0, "moderate": 0.9, "mild": 0.7}
+"""What finding a fault is worth."""
+CURIOSITY = 0.15
+"""What the answer about a wholly uncertain new case is worth beside a fault found."""
+CONTROL = 10
+"""One look in so many is a random one."""
+RELEARN = 10
+"""Decisions after which the judgement is learnt anew."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One person's answer about one patient."""
+
+    patient_id: str
+    wrong: bool
+    saw_real_data: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a release may say of its review. `low` and `high` bound the share of wrong patients among those that are left."""
+
+    reviewed: int
+    patients: int
+    rejected: int
+    rate: float
+    low: float
+    high: float
+    saw_real_data: bool = False
+
+    def __str__(self) -> str:
+        text = (
+            f"reviewed {self.reviewed:,} of {self.patients:,}, estimated wrong rate {self.rate:.1%} "
+            f"({CONFIDENCE:.0%} interval {self.low:.1%} to {self.high:.1%}) after {self.rejected:,} were rejected"
+        )
+        return text + ("; reviewers saw flags that read real patients" if self.saw_real_data else "")
+
+
+class Triage:
+    """The queue of one review.
+
+    Args:
+        patients: everybody who could be released.
+        flags: all flags, near duplicates told once (`queue.shown_once`).
+        rng: draws the random order of control looks; from a fresh seed, or a reviewer could work it out.
+        real_data: whether flags that read real patients take part. Decisions taken so carry that mark.
+        control: one look in so many is a random one; 0 for none.
+    """
+
+    def __init__(
+        self,
+        patients: Sequence[str],
+        flags: Iterable[Flag],
+        rng: np.random.Generator,
+        real_data: bool = False,
+        control: int = CONTROL,
+    ) -> None:
+        self.patients, self.real_data, self.control = list(patients), real_data, control
+        seen = [f for f in flags if real_data or not f.reads_real_data]
+        self.flags = flags_of(seen, real_data)
+        self._told_by_others = {p for f in seen for p in patients_of(f)[1:]} - set(self.flags)
+        self.random_order = [self.patients[i] for i in rng.permutation(len(self.patients))]
+        self.decided: dict[str, bool] = {}
+        self.judgement = Judgement()
+        self._marked = False
+        self._drawn = 0
+        self._alike: Counter[frozenset[str]] = Counter()
+        self._rank()
+
+    def next(self) -> str | None:
+        """The patient to look at; None when everybody was."""
+        random_turn = self.control and (len(self.decided) + 1) % self.control == 0
+        if not random_turn and (patient := self._worth_most()) is not None:
+            return patient
+        return self._random()
+
+    def decide(self, decision: Decision) -> None:
+        """Takes in an answer; the same patient's second answer replaces the first."""
+        patient = decision.patient_id
+        if patient not in self.decided:
+            self._alike[self._case(patient)] += 1
+        self.decided[patient] = decision.wrong
+        self._marked |= decision.saw_real_data or self.real_data
+        if len(self.decided) % RELEARN == 0:
+            self.judgement = learn([(self.flags.get(p, ()), wrong) for p, wrong in self.decided.items()])
+            self._rank()
+
+    def value(self, patient: str) -> float:
+        """What a look at this patient is worth now."""
+        flags = self.flags.get(patient, ())
+        p = self.judgement(flags)
+        worst = max((HARM[f.severity] for f in flags), default=HARM["mild"])
+        return worst * p + CURIOSITY * 4 * p * (1 - p) / (1 + self._alike[self._case(patient)])
+
+    @property
+    def estimate(self) -> Estimate:
+        """How many of the patients that are left are wrong. Flagged patients and others are counted apart, each by the random
+        looks among them, and exactly once all of them were looked at."""
+        counts = [self._count(stratum, 1 - (1 - CONFIDENCE) / 2) for stratum in self._strata()]
+        rejected = sum(self.decided.values())
+        left = max(len(self.patients) - rejected, 1)
+        value, low, high = (
+            max(sum(getattr(c, key) for c in counts) - rejected, 0) / left for key in ("value", "low", "high")
+        )
+        return Estimate(len(self.decided), len(self.patients), rejected, value, low, high, self._marked)
+
+    def looks_left(self, margin: float) -> int:
+        """Looks until the rate is known to within `margin`: at all flagged patients, and at others in random order."""
+        flagged, others = self._strata()
+        looked = self._at_random(others)
+        found = sum(self.decided[p] for p in looked)
+        of_all = margin * len(self.patients) / max(len(others), 1)
+        more = 0 if of_all >= 1 or not others else looks_left(len(others), len(looked), found, of_all, CONFIDENCE)
+        return sum(p not in self.decided for p in flagged) + more
+
+    def _strata(self) -> tuple[list[str], list[str]]:
+        return [p for p in self.patients if p in self.flags], [p for p in self.patients if p not in self.flags]
+
+    def _at_random(self, stratum: Sequence[str]) -> list[str]:
+        """The beginning of the random order, within a stratum, as far as everybody in it was looked at: a random sample."""
+        inside, looked = set(stratum), []
+        for patient in self.random_order:
+            if patient in inside:
+                if patient not in self.decided:
+                    break
+                looked.append(patient)
+        return looked
+
+    def _count(self, stratum: list[str], confidence: float) -> Count:
+        looked = self._at_random(stratum)
+        count = wrong_among(len(stratum), len(looked), sum(self.decided[p] for p in looked), confidence)
+        known = sum(self.decided.get(p, False) for p in stratum)  # wrong ones found in any way
+        most = len(stratum) - sum(p in self.decided for p in stratum) + known
+        low, high = max(count.low, known), max(min(count.high, most), known)
+        return Count(min(max(count.value, known), high), low, high, len(stratum))
+
+    def _case(self, patient: str) -> frozenset[str]:
+        return frozenset(f.reason for f in self.flags.get(patient, ()))
+
+    def _rank(self) -> None:
+        self._heap = [(-self.value(p), p) for p in self.flags if p not in self.decided]
+        heapify(self._heap)
+
+    def _worth_most(self) -> str | None:
+        """Of the flagged patients. A value can only have sunk since it was ranked, so the top is checked again."""
+        while self._heap:
+            ranked, patient = heappop(self._heap)
+            if patient in self.decided:
+                continue
+            value = self.value(patient)
+            if value < -ranked - 1e-12:
+                heappush(self._heap, (-value, patient))
+                continue
+            heappush(self._heap, (ranked, patient))
+            return patient
+        return None
+
+    def _random(self) -> str | None:
+        while self._drawn < len(self.random_order):
+            patient = self.random_order[self._drawn]
+            if patient not in self.decided and patient not in self._told_by_others:
+                return patient
+            self._drawn += 1
+        return next((p for p in self.random_order if p not in self.decided), None)
