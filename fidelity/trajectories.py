@@ -10,7 +10,7 @@ import pandas as pd
 
 from fidelity.marginals import ks_similarity
 from fidelity.verdict import Views, judged
-from fidelity.view import DAYS_PER_YEAR, View, numeric
+from fidelity.view import DAYS_PER_YEAR, View, numeric, once
 from synthgen.findings import Evidence, Finding
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def slope(real: View, other: View, columns: Sequence[str] | None = None) -> floa
     return _mean_over(real, columns, lambda name: ks_similarity(slopes(real, name), slopes(other, name)))
 
 
+@once
 def slopes(view: View, name: str) -> NDArray[np.float64]:
     """[patients with two days or more] least-squares change per year, on the column's scale."""
     years, values, of = _recorded(view, name)
@@ -93,6 +94,7 @@ def slopes(view: View, name: str) -> NDArray[np.float64]:
     return ((dx * dy).groupby(of).sum() / spread)[spread > 0].to_numpy()
 
 
+@once
 def _lag_1(view: View, name: str, within: bool) -> float:
     """Correlation of recorded values with the same patient's recorded value before; 0 where there are fewer than three."""
     _, values, of = _recorded(view, name)
@@ -105,6 +107,7 @@ def _lag_1(view: View, name: str, within: bool) -> float:
     return float(np.corrcoef(values[pairs], before[pairs])[0, 1])
 
 
+@once
 def _recorded(view: View, name: str) -> tuple[pd.Series[Any], pd.Series[Any], pd.Series[Any]]:
     """(years, values, patient) of the visits at which a measurement was recorded."""
     assert view.visits is not None

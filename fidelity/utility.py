@@ -3,166 +3,256 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fidelity.verdict import Views
+from fidelity.models import FAMILIES, LINEAR, SEEDS, Predict, fitted
+from fidelity.scoring import calibration, calibration_groups, concordance, discrimination, explained
+from fidelity.subgroups import members
+from fidelity.tasks import FEWEST, enough, joined, labels, predictors, problem
+from fidelity.verdict import Views, verdict
 from fidelity.view import View
-from privacy.rates import auc_interval
+from privacy.rates import Rate
+from synthgen.conformance import SMALL_CELL
 from synthgen.findings import Evidence, Finding, Verdict
-from synthgen.values import to_scale
 
 if TYPE_CHECKING:
     from synthgen.dictionary import Task
 
-FEWEST = 5
-"""Events, and patients without one, below which nothing is trained or tested."""
-MODELS = ("logistic", "boosting")
-SEEDS = 5
-"""Boosted models that are averaged: with so few patients one alone moves by .03 with its seed."""
+__all__ = ["FEWEST", "MODELS", "Utility", "labels", "predictors", "tstr"]
+
+Floats = NDArray[np.float64]
+MODELS = FAMILIES["event"]
 LOSS = 0.05
-"""An AUC this much below that of real training data is tolerated."""
+"""A concordance this much below that of real training data is tolerated."""
+CALLED = {
+    "event": "an AUC",
+    "survival": "a concordance",
+    "classification": "a mean AUC",
+    "regression": "a concordance",
+}
+GROUPS = 4
+"""Of predicted risk, in the picture of calibration."""
 
 
 class Utility:
-    """Train on synthetic, test on real (TSTR), for each task of the dictionary: the AUC on holdout patients of a model that
-    learnt from synthetic ones, with an interval over holdout patients, beside that of the same model trained on real patients
-    (TRTR, the `ceiling`) and on independent columns (the `floor`). Predictors are the static columns and, of the visits up to
-    the landmark, each measurement's first and last value and its change; patients censored before the horizon are left out."""
+    """For each task of the dictionary, by a linear model (logistic, ridge or Cox regression) and by boosted trees (in discrete
+    time for survival). Predictors are the static columns and, of the visits up to the landmark, each measurement's first and
+    last value and its change. Tested on the holdout, with intervals over its patients and, of linear models,
+    over the synthetic cohorts drawn:
+
+    - `tstr`: train on synthetic, test on real: concordance (AUC, Harrell's C, mean AUC of categories against the rest), beside
+      the same model trained on real patients (TRTR, the `ceiling`) and on independent columns (the `floor`); of the linear
+      model also for each declared subgroup, for information unless it fails;
+    - `explained`: the same of the share of loss explained (R squared, or scaled Brier score), which calibration enters too;
+    - `calibration_slope`, `calibration_intercept` (1 and 0 are right) and, of events, the share that happened in four groups of
+      predicted risk (`calibration`), for information;
+    - `trts`, `augmented`: trained on real and tested on synthetic patients; trained on both. For information."""
 
     name = "utility"
     section: Literal["utility"] = "utility"
 
     def run(self, evidence: Evidence) -> Sequence[Finding]:
+        if not evidence.dictionary.tasks:
+            return []
         views = Views.of(evidence)
+        replicates = [View.of(cohort, evidence.dictionary) for cohort in evidence.replicates]
         return [
             finding
             for task in evidence.dictionary.tasks
-            if task.kind == "event"
-            for model in MODELS
-            for finding in _findings(task, model, views, evidence.rng)
+            for family in FAMILIES[task.kind]
+            for finding in _Trial(task, family, views, tuple(replicates), evidence.rng).findings()
         ]
 
 
-def tstr(task: Task, model: str, train: View, test: View) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+def tstr(task: Task, model: str, train: View, test: View) -> tuple[Floats, NDArray[np.bool_]] | None:
     """(scores of the test patients, whether each had the event); None where either side has too few events."""
-    known, tested = labels(task, train), labels(task, test)
-    if min(_fewest(known), _fewest(tested)) < FEWEST:
+    (x, truth), (rows, tested) = problem(task, train), problem(task, test)
+    if not (enough(task, truth) and enough(task, tested)):
         return None
-    fitted = _model(model).fit(predictors(task, train).loc[known.index], known)
-    scores = fitted.predict_proba(predictors(task, test).loc[tested.index])[:, 1]
-    return scores, tested.to_numpy()
+    return fitted(task, model, x, truth)(rows), tested["event"].to_numpy(dtype=bool)
 
 
-def labels(task: Task, view: View) -> pd.Series[Any]:
-    """Whether each patient at risk at the landmark has the event by the horizon; who is censored before it is left out."""
-    outcome = view.dictionary.outcome
-    assert outcome is not None
-    categories = view.dictionary.tables["patients"].columns[outcome.status].categories or ()
-    time, status = view.patients[outcome.time], view.patients[outcome.status]
-    event = status.isin([categories.index(e) for e in task.event]) & (time <= task.horizon_days)
-    return event[(time > task.landmark_days) & (event | (time > task.horizon_days))]
+@dataclass(frozen=True)
+class _Trial:
+    """One task by one family of models."""
 
+    task: Task
+    family: str
+    views: Views
+    replicates: tuple[View, ...]
+    rng: np.random.Generator
 
-def predictors(task: Task, view: View) -> pd.DataFrame:
-    """[patients, predictors] what is known at the landmark."""
-    statics = view.patients[list(view.dictionary.static)]
-    if view.visits is None:
-        return statics
-    if task.landmark_days == 0:  # the first visit is all there is, so first and last are one and nothing has changed
-        return statics.join(_scaled(view, view.baseline))
-    seen = view.visits[view.visits["day"] <= task.landmark_days]
-    numbers = _scaled(view, seen)
-    patients = numbers.groupby(seen["patient_id"])
-    first, last = patients.first(), patients.last()
-    return statics.join([first.add_suffix(" first"), last.add_suffix(" last"), (last - first).add_suffix(" change")])
+    def findings(self) -> list[Finding]:
+        x, truth = problem(self.task, self.views.holdout)
+        real = self._trained(self.views.train)
+        if real is None or not enough(self.task, truth):
+            return []
+        synthetic, floor = self._trained(self.views.synthetic), self._trained(self.views.floor)
+        ceiling = real(x)
+        torn = None if floor is None else floor(x)
+        if synthetic is None:
+            return [self._untrainable(truth, ceiling)]
+        made = synthetic(x)
+        found = [*self._judged(x, truth, made, ceiling, torn), *self._calibration(truth, made, ceiling)]
+        found += [*self._other_ways(truth, real, ceiling, x)]
+        return found + (self._subgroups(truth, made, ceiling) if self.family in LINEAR else [])
 
+    def _trained(self, view: View, seeds: int = SEEDS) -> Predict | None:
+        x, truth = problem(self.task, view)
+        return fitted(self.task, self.family, x, truth, seeds) if enough(self.task, truth) else None
 
-def _scaled(view: View, rows: pd.DataFrame) -> pd.DataFrame:
-    """The measurements of these rows, numbers on their declared scale."""
-    columns = view.dictionary.measurements.items()
-    return pd.DataFrame(
-        {n: to_scale(c, rows[n].to_numpy()) if c.numeric else rows[n] for n, c in columns}, index=rows.index
-    )
+    def _finding(self, metric: str, value: float, said: Verdict, text: str, **more: Any) -> Finding:
+        return Finding("utility", f"{metric}_{self.task.name}_{self.family}", value, said, text, "utility", **more)
 
+    @property
+    def what(self) -> str:
+        return f"{self.task.name.replace('_', ' ')} by {self.family}"
 
-def _findings(task: Task, model: str, views: Views, rng: np.random.Generator) -> list[Finding]:
-    trained = {name: tstr(task, model, view, views.holdout) for name, view in
-               (("synthetic", views.synthetic), ("real", views.train), ("floor", views.floor))}  # fmt: skip
-    real, synthetic = trained["real"], trained["synthetic"]
-    if real is None:
-        return []
-    ceiling = _auc(*real)
-    floor = 0.5 if trained["floor"] is None else max(0.5, _auc(*trained["floor"]))
-    what = f"{task.name.replace('_', ' ')} by {model}"
-    if synthetic is None:
-        text = f"{what}: the synthetic cohort has too few events to learn from ({FEWEST} are needed)."
-        return [
-            Finding("utility", f"tstr_{task.name}_{model}", 0.5, "fail", text, "utility", ceiling=ceiling, floor=floor)
-        ]
-    scores, event = synthetic
-    rate = auc_interval(scores[event], scores[~event], rng)
-    verdict: Verdict = (
-        "pass" if rate.value >= ceiling - LOSS else "fail" if rate.high < ceiling - LOSS else "inconclusive"
-    )
-    if rate.high <= floor:
-        verdict = "fail"
-    text = (
-        f"Predicting {what}: a model that learnt from synthetic patients reaches an AUC of {rate.value:.2f} on {len(event)} real "
-        f"patients with {int(event.sum())} events; learnt from real patients it reaches {ceiling:.2f}."
-    )
-    found = [
-        Finding(
-            "utility",
-            f"tstr_{task.name}_{model}",
-            rate.value,
-            verdict,
-            text,
-            "utility",
-            low=rate.low,
-            high=rate.high,
-            n=len(event),
-            ceiling=ceiling,
-            floor=floor,
-            bound=ceiling - LOSS,
-        )
-    ]
-    before = None if views.prior is None else tstr(task, model, views.prior, views.holdout)
-    if before is None:
+    def _untrainable(self, truth: pd.DataFrame, ceiling: Floats) -> Finding:
+        text = f"{self.what}: the synthetic cohort has too few events or values to learn from ({FEWEST} are needed)."
+        return self._finding("tstr", 0.5, "fail", text, ceiling=concordance(self.task, truth, ceiling), floor=0.5)
+
+    def _judged(
+        self, x: pd.DataFrame, truth: pd.DataFrame, made: Floats, ceiling: Floats, torn: Floats | None
+    ) -> list[Finding]:
+        prior = None if self.views.prior is None else self._trained(self.views.prior)
+        before = None if prior is None else prior(x)
+        several = self.replicates if self.family in LINEAR else ()
+        again = [one for view in several if (one := self._trained(view)) is not None]
+        found = []
+        for metric, score in (("tstr", discrimination), ("explained", explained)):
+            rate = self._wider(
+                score(self.task, truth, made, self.rng), [score(self.task, truth, one(x), self.rng) for one in again]
+            )
+            best = score(self.task, truth, ceiling, self.rng).value
+            chance = 0.5 if metric == "tstr" else 0.0
+            worst = chance if torn is None else max(chance, score(self.task, truth, torn, self.rng).value)
+            if metric == "tstr":
+                said = _discriminates(rate, best, worst)
+            else:
+                said = verdict(rate.value, rate.high, best, worst, "higher")
+            finding = self._finding(
+                metric, rate.value, said, self._said(metric, rate, best, truth), low=rate.low, high=rate.high, n=len(truth),
+                ceiling=best, floor=worst, bound=best - LOSS if metric == "tstr" else None,
+            )  # fmt: skip
+            if before is not None:
+                alone = score(self.task, truth, before, self.rng)
+                finding = finding.beside(alone.value, alone.low, alone.high)
+            found.append(finding)
         return found
-    scores, event = before
-    rate = auc_interval(scores[event], scores[~event], rng)
-    return [f.beside(rate.value, rate.low, rate.high) for f in found]
+
+    def _wider(self, rate: Rate, others: Sequence[Rate]) -> Rate:
+        """The interval over patients, and over synthetic cohorts where more than one was drawn: both in squares."""
+        if not others:
+            return rate
+        between = 1.959964 * float(np.std([rate.value, *(o.value for o in others)], ddof=1))
+        low, high = (float(np.hypot(rate.value - end, between)) for end in (rate.low, rate.high))
+        return Rate(rate.value, rate.value - low, min(1.0, rate.value + high), rate.n)
+
+    def _said(self, metric: str, rate: Rate, best: float, truth: pd.DataFrame) -> str:
+        events = f" with {int(truth['event'].sum())} events" if "event" in truth else ""
+        if metric == "tstr":
+            called = CALLED[self.task.kind]
+            return (
+                f"Predicting {self.what}: a model that learnt from synthetic patients reaches {called} of "
+                f"{rate.value:.2f} on {len(truth)} real patients{events}; learnt from real patients it reaches {best:.2f}."
+            )
+        return (
+            f"Predicting {self.what}: {rate.value:.0%} of the loss is explained by a model that learnt from synthetic patients, "
+            f"{best:.0%} by one that learnt from real ones."
+        )
+
+    def _calibration(self, truth: pd.DataFrame, made: Floats, ceiling: Floats) -> list[Finding]:
+        ours, theirs = calibration(self.task, truth, made), calibration(self.task, truth, ceiling)
+        if ours is None or theirs is None:
+            return []
+        found = []
+        for i, (metric, right) in enumerate((("calibration_slope", 1.0), ("calibration_intercept", 0.0))):
+            rate = ours[i]
+            if rate.n:
+                text = (
+                    f"Calibration of {self.what}: {metric.split('_')[1]} {rate.value:.2f} ({right:g} is right) when it learnt "
+                    f"from synthetic patients, {theirs[i].value:.2f} from real ones."
+                )
+                found.append(
+                    self._finding(
+                        metric, rate.value, "information", text, low=rate.low, high=rate.high, n=rate.n, bound=right,
+                        ceiling=theirs[i].value, better="target",
+                    )
+                )  # fmt: skip
+        if self.task.kind == "event" and len(truth) >= GROUPS * SMALL_CELL:
+            for i, (predicted, share) in enumerate(calibration_groups(truth, made, GROUPS)):
+                text = (
+                    f"{self.what}: of the {share.n} real patients in risk group {i + 1}, {share.value:.0%} had the event; "
+                    f"{predicted:.0%} were predicted."
+                )
+                found.append(
+                    self._finding(
+                        "calibration", share.value, "information", text, low=share.low, high=share.high, n=share.n,
+                        bound=predicted, better="target", column=f"risk group {i + 1} of {GROUPS}",
+                    )
+                )  # fmt: skip
+        return found
+
+    def _other_ways(self, truth: pd.DataFrame, real: Predict, ceiling: Floats, x: pd.DataFrame) -> list[Finding]:
+        best = concordance(self.task, truth, ceiling)
+        rows, tested = problem(self.task, self.views.synthetic)
+        trts = discrimination(self.task, tested, real(rows), self.rng)
+        both = joined([problem(self.task, self.views.train), (rows, tested)])
+        augmented = discrimination(self.task, truth, fitted(self.task, self.family, *both, seeds=2)(x), self.rng)
+        texts = {
+            "trts": (trts, "a model that learnt from real patients reaches {} on synthetic ones"),
+            "augmented": (
+                augmented,
+                "a model that learnt from real and synthetic patients together reaches {} on real ones",
+            ),
+        }
+        return [
+            self._finding(
+                metric, rate.value, "information", f"Predicting {self.what}: {text.format(f'{rate.value:.2f}')}; trained and "
+                f"tested on real ones it reaches {best:.2f}.", low=rate.low, high=rate.high, n=rate.n, ceiling=best, floor=0.5,
+            )
+            for metric, (rate, text) in texts.items()
+        ]  # fmt: skip
+
+    def _subgroups(self, truth: pd.DataFrame, made: Floats, ceiling: Floats) -> list[Finding]:
+        found = []
+        place = self.views.holdout.patients.index.get_indexer(truth.index)
+        for group, member in members(self.views.holdout).items():
+            chosen = member[place]
+            if chosen.sum() < SMALL_CELL or not enough(self.task, truth[chosen]):
+                continue
+            rate = discrimination(self.task, truth[chosen], made[chosen], self.rng)
+            best = concordance(self.task, truth[chosen], ceiling[chosen])
+            said: Verdict = "fail" if rate.high < best - LOSS else "information"
+            text = (
+                f"Predicting {self.what} among {int(chosen.sum())} real patients with {group}: {rate.value:.2f}; learnt from "
+                f"real patients {best:.2f}."
+            )
+            found.append(
+                self._finding(
+                    "tstr", rate.value, said, text, low=rate.low, high=rate.high, n=int(chosen.sum()), ceiling=best, floor=0.5,
+                    bound=best - LOSS, column=group,
+                )
+            )  # fmt: skip
+        return found
 
 
-def _auc(scores: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
+def _discriminates(rate: Rate, ceiling: float, floor: float) -> Verdict:
+    if rate.high <= floor:
+        return "fail"
+    return "pass" if rate.value >= ceiling - LOSS else "fail" if rate.high < ceiling - LOSS else "inconclusive"
+
+
+def _auc(scores: Floats, event: NDArray[np.bool_]) -> float:
     from privacy.rates import auc
 
     return auc(scores[event], scores[~event])
-
-
-def _fewest(known: pd.Series[Any]) -> int:
-    return int(min(known.sum(), (~known).sum()))
-
-
-def _model(name: str) -> Any:
-    from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    filled = SimpleImputer(strategy="median", keep_empty_features=True)
-    if name == "logistic":
-        return make_pipeline(filled, StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
-    trees = [
-        (str(seed), GradientBoostingClassifier(n_estimators=200, learning_rate=0.05, subsample=0.7, random_state=seed))
-        for seed in range(SEEDS)
-    ]
-    return make_pipeline(filled, VotingClassifier(trees, voting="soft"))
 
 
 if TYPE_CHECKING:
