@@ -25,7 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fidelity.phenotypes import Profiles, prevalence_error, profile_distance, profiles_of, rank
+from fidelity.phenotypes import Profiles, profiles_of
+from fidelity.phenotypes.prevalence import prevalence_error, profile_distance
+from fidelity.phenotypes.ranking import rank
 from generators.phenotypes import PhenotypeBayes
 from generators.phenotypes.learning import prior
 from privacy.accounting import calibrate

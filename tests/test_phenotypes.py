@@ -18,7 +18,8 @@ from conftest import ROOT
 from google.protobuf.json_format import Parse
 from scipy import sparse, stats
 
-from fidelity import phenotypes as fidelity
+from fidelity.phenotypes import profiles_of
+from fidelity.phenotypes.prevalence import prevalence_error
 from generators.phenotypes import PhenotypeBayes, facts, learning
 from generators.phenotypes.evidence import SOURCES
 from generators.phenotypes.posterior import CELLS, GRID, Levels, Posterior, likelihood, model
@@ -31,7 +32,6 @@ from privacy.session import Session
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.errors import ConfigError, WorkspaceError
-from synthgen.findings import Evidence
 from synthgen.formats.phenopackets import faults, packets
 from synthgen.ontology import read_ontology
 
@@ -74,28 +74,7 @@ def generator(dictionary: Dictionary, hpo: Path, cache: Path) -> PhenotypeBayes:
 
 @pytest.fixture(scope="module")
 def real(dictionary: Dictionary) -> Cohort:
-    """100 patients of each disease: leaves of the disease's own system at .7, .5, .3 ..., others at .02."""
-    rng = np.random.default_rng(3)
-    patients, terms, variants = [], [], []
-    for i, disease in enumerate(tiny.DISEASES):
-        chance = np.full(27, 0.02)
-        chance[9 * i : 9 * i + 9] = np.linspace(0.7, 0.1, 9)
-        for p in range(100):
-            name = f"P{i}-{p}"
-            patients.append((name, disease, "female" if p % 2 else "male", "neonatal", 10, 900, "alive"))
-            has = rng.random(27) < chance
-            terms += [(name, t, "observed", None) for t, h in zip(tiny.LEAVES, has, strict=True) if h]
-            terms += [
-                (name, t, "excluded", None)
-                for t, h in zip(tiny.LEAVES, has, strict=True)
-                if not h and rng.random() < 0.1
-            ]
-            variants += [(name, f"ABC{i + 1}", "missense", "heterozygous", None)] * (2 if i == 1 else 1)
-    columns = {n: list(t.columns) for n, t in dictionary.tables.items()}
-    tables = {"patients": patients, "phenotypes": terms, "variants": variants}
-    return Cohort.checked(
-        {n: pd.DataFrame(rows, columns=columns[n], dtype=object) for n, rows in tables.items()}, dictionary, "real"
-    )
+    return tiny.cohort(dictionary)
 
 
 # Posterior -------------------------------------------------------------------------------------------------------------------
@@ -249,10 +228,9 @@ def test_prior_only_samples_without_fit_and_opens_no_file_of_patients(dictionary
 def _error(generator: PhenotypeBayes, real: Cohort) -> float:
     ontology = read_ontology(generator.settings.hpo)
     pictures = [
-        fidelity.profiles_of(c, generator.dictionary, ontology)
-        for c in (real, generator.sample(6000, np.random.default_rng(0)))
+        profiles_of(c, generator.dictionary, ontology) for c in (real, generator.sample(6000, np.random.default_rng(0)))
     ]
-    return float(np.mean([fidelity.prevalence_error(*(p.prevalence(d) for p in pictures)) for d in tiny.DISEASES]))
+    return float(np.mean([prevalence_error(*(p.prevalence(d) for p in pictures)) for d in tiny.DISEASES]))
 
 
 def test_the_patients_bring_the_model_nearer_and_less_noise_nearer_still(generator: PhenotypeBayes, real: Cohort):
@@ -364,7 +342,7 @@ def test_synthetic_patients_keep_to_dictionary_inheritance_and_ontology(generato
     Cohort.checked(cohort.tables, generator.dictionary, "synthetic")
     assert cohort.origin == "synthetic"
     assert cohort.ids.str.startswith("SYN-").all()
-    picture = fidelity.profiles_of(cohort, generator.dictionary, read_ontology(generator.settings.hpo))
+    picture = profiles_of(cohort, generator.dictionary, read_ontology(generator.settings.hpo))
     assert picture.contradictions == 0
     assert cohort.variants is not None
     assert cohort.phenotypes is not None
@@ -444,83 +422,7 @@ def test_a_hundred_thousand_patients_of_the_real_ontology_without_a_contradictio
     began = time.monotonic()
     cohort = generator.sample(100_000, np.random.default_rng(0))
     assert time.monotonic() - began < 60
-    assert fidelity.profiles_of(cohort, smaller, read_ontology()).contradictions == 0
-
-
-# Checks ----------------------------------------------------------------------------------------------------------------------
-def cohort_of(rows: list[tuple[str, str, list[str], list[str]]], origin: str = "synthetic") -> Cohort:
-    """(id, disease, observed, excluded) -> a cohort."""
-    patients = pd.DataFrame([(r[0], r[1]) for r in rows], columns=["patient_id", "disease"])
-    terms = [(r[0], t, s, None) for r in rows for s, ts in (("observed", r[2]), ("excluded", r[3])) for t in ts]
-    frame = pd.DataFrame(terms, columns=["patient_id", "term", "status", "onset_days"])
-    patients["onset"] = pd.Categorical(["infantile"] * len(rows), ["infantile", "adult"])
-    return Cohort(patients, phenotypes=frame, origin=origin)  # type: ignore[arg-type]
-
-
-def test_four_patients_by_hand(dictionary: Dictionary, hpo: Path):
-    leaf, sibling, other = tiny.LEAVES[0], tiny.LEAVES[1], tiny.LEAVES[9]
-    rows = [("A", "OMIM:1", [leaf], []), ("B", "OMIM:1", [sibling], [tiny.SYSTEMS[1]]),
-            ("C", "OMIM:2", [other, tiny.parent(other)], []), ("D", "OMIM:2", [other], [tiny.parent(other)])]  # fmt: skip
-    picture = fidelity.profiles_of(cohort_of(rows), dictionary, read_ontology(hpo))
-    place = {t: j for j, t in enumerate(picture.terms)}
-    first = picture.prevalence("OMIM:1")
-    assert [first[place[t]] for t in (leaf, sibling, tiny.parent(leaf), tiny.SYSTEMS[0], other)] == [0.5, 0.5, 1, 1, 0]
-    assert picture.contradictions == 1  # D
-    assert picture.stated.tolist() == [1, 1, 1, 1]
-    lacks = picture.excluded.toarray()[1].astype(bool)
-    assert lacks[place[other]]
-    assert fidelity.rank(picture, picture).tolist() == [1, 1, 1, 1]
-    assert fidelity.prevalence_error(first, first) == 0
-    assert fidelity.profile_distance(first, np.zeros_like(first)) == 1
-    weight = fidelity.information(picture)
-    fit = fidelity.similarity(picture, np.array([0]), first, weight)
-    assert fidelity.similarity(picture, np.array([0]), picture.prevalence("OMIM:2"), weight)[0] < fit[0] <= 1
-
-
-def _evidence(dictionary: Dictionary, real: Cohort, synthetic: Cohort) -> Evidence:
-    ids = list(real.ids)
-    return Evidence(
-        dictionary, real.of(ids[::2]), real.of(ids[1::2]), synthetic, real.of(ids[::2]), np.random.default_rng(0)
-    )
-
-
-@pytest.fixture
-def own_ontology(hpo: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fidelity, "read_ontology", lambda: read_ontology(hpo))
-
-
-CHECKS = [fidelity.TermPrevalence, fidelity.TermCooccurrence, fidelity.TermsPerPatient, fidelity.OnsetDistribution,
-          fidelity.SemanticSimilarity, fidelity.ExclusionConsistency, fidelity.DiagnosisRanking]  # fmt: skip
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.usefixtures("own_ontology")
-def test_every_check_tells_good_from_bad(check, dictionary: Dictionary, real: Cohort):
-    ids = list(real.ids)
-    good = replace(real, origin="synthetic")
-    assert real.phenotypes is not None
-    shuffled = dict(zip(ids, np.random.default_rng(0).permutation(ids), strict=True))
-    wrong = real.phenotypes.assign(patient_id=real.phenotypes["patient_id"].map(shuffled))
-    both = wrong.drop_duplicates("patient_id").assign(term=tiny.SYSTEMS[0], status="excluded")
-    late = real.patients.assign(onset=pd.Categorical(["adult"] * len(ids), real.patients["onset"].cat.categories))
-    terms = pd.concat([wrong.assign(status="observed"), both], ignore_index=True)
-    bad = Cohort(late, phenotypes=terms, origin="synthetic")
-    values = [check().run(_evidence(dictionary, real, c))[0] for c in (good, bad)]
-    assert all(f.check == check.name for f in values)
-    if values[0].better == "lower":
-        assert values[0].value < values[1].value
-    else:
-        assert values[0].value > values[1].value
-    if check is fidelity.TermPrevalence:
-        assert [f.verdict for f in values] == ["pass", "fail"]
-    if check is fidelity.ExclusionConsistency:
-        assert [f.verdict for f in values] == ["pass", "fail"]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_no_check_has_anything_to_say_of_a_cohort_without_phenotypes(check, real: Cohort, dictionary: Dictionary):
-    bare = dictionary.model_copy(update={"tables": {"patients": dictionary.tables["patients"]}})
-    assert list(check().run(_evidence(bare, real, real))) == []
+    assert profiles_of(cohort, smaller, read_ontology()).contradictions == 0
 
 
 def test_bins_hold_everything():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 
 ROOT = "HP:0000118"
@@ -124,3 +126,26 @@ def dictionary(**changes: object) -> Dictionary:
         },
     }
     return Dictionary.model_validate(data | changes)
+
+
+def cohort(dictionary: Dictionary) -> Cohort:
+    """100 patients of each disease: leaves of the disease's own system at .7, ... .1, others at .02."""
+    rng = np.random.default_rng(3)
+    patients, terms, variants = [], [], []
+    for i, disease in enumerate(DISEASES):
+        chance = np.full(27, 0.02)
+        chance[9 * i : 9 * i + 9] = np.linspace(0.7, 0.1, 9)
+        for p in range(100):
+            name = f"P{i}-{p}"
+            patients.append((name, disease, "female" if p % 2 else "male", "neonatal", 10, 900, "alive"))
+            has = rng.random(27) < chance
+            terms += [(name, t, "observed", None) for t, h in zip(LEAVES, has, strict=True) if h]
+            terms += [
+                (name, t, "excluded", None) for t, h in zip(LEAVES, has, strict=True) if not h and rng.random() < 0.1
+            ]
+            variants += [(name, f"ABC{i + 1}", "missense", "heterozygous", None)] * (2 if i == 1 else 1)
+    columns = {n: list(t.columns) for n, t in dictionary.tables.items()}
+    tables = {"patients": patients, "phenotypes": terms, "variants": variants}
+    return Cohort.checked(
+        {n: pd.DataFrame(rows, columns=columns[n], dtype=object) for n, rows in tables.items()}, dictionary, "real"
+    )
