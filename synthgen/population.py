@@ -61,6 +61,9 @@ class Missing:
     patient: float
     """Standard deviation between patients."""
     severity: float
+    """For one more of severity on that day."""
+    late: float
+    """Added from the first visit to the horizon, evenly over time: protocols change, and tests go out of use."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,7 @@ def _missing(column: Column, rng: np.random.Generator) -> Missing:
         first=rng.normal(-0.5, 1.0),
         patient=0.7 * np.exp(rng.normal(0, 0.4)),
         severity=rng.normal(0, 0.3),
+        late=rng.normal(0, 1.2),
     )
 
 

@@ -182,7 +182,8 @@ def _visits(
     values: dict[str, NDArray[Any]] = {"patient_id": ids[rows], "day": day[seen]}
     for name, column in dictionary.measurements.items():
         cells = _marginal(column, population.measured[name], hidden, years, seen, population, rng, shared)
-        values[name] = _blank(cells, population.missing.get(name), hidden, years, rng)[seen]
+        share = np.clip(years / population.horizon_years, 0, 1)
+        values[name] = _blank(cells, population.missing.get(name), hidden, share, rng)[seen]
     return table(dictionary.tables["visits"].columns, values, len(rows))
 
 
@@ -259,13 +260,18 @@ def _fading(fresh: Floats, years: Floats, seen: NDArray[np.bool_], memory: float
 
 
 def _blank(
-    cells: NDArray[Any], missing: Missing | None, hidden: Hidden, years: Floats, rng: np.random.Generator
+    cells: NDArray[Any], missing: Missing | None, hidden: Hidden, share: Floats, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """The same cells with some not recorded: NaN for numbers, -1 for category numbers."""
+    """The same cells with some not recorded: NaN for numbers, -1 for category numbers.
+
+    Args:
+        share: [patients, times] how much of the horizon has passed.
+    """
     if missing is None:
         return cells
-    patient = missing.patient * rng.normal(size=len(hidden)) + missing.severity * hidden.severity
-    logit = missing.logit + patient[:, None] + missing.first * (years == 0)
+    patient = missing.patient * rng.normal(size=len(hidden))
+    logit = missing.logit + patient[:, None] + missing.severity * hidden.at(share)
+    logit = logit + missing.first * (share == 0) + missing.late * (share - 0.25)
     lost = rng.random(cells.shape) < expit(logit)
     return np.where(lost, np.nan if cells.dtype.kind == "f" else -1, cells)
 

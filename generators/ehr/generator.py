@@ -53,6 +53,7 @@ class EHRVAE:
         self._model: RecordVAE | None = None
         self._pretrain_seed = 0
         self._fitted: Fitted | None = None
+        self._known: Simulated | None = None
 
     def charges(self, declared_patients: int) -> Sequence[Charge]:
         return charges(self.layout, self.settings)
@@ -62,23 +63,20 @@ class EHRVAE:
 
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
         self._pretrain_seed = seed
-        self._fitted = None
+        self._fitted = self._known = None
         with one_thread():
             self._model = pretrained(self.layout, self.settings, seed, cache, progress)
 
     def fit(self, session: Session, seed: int, progress: Progress) -> None:
         if self._model is None:
             raise ConfigError("the EHR generator is fitted after it was pretrained: call pretrain first")
-        state = {k: v.clone() for k, v in self._model.state_dict().items()}
-        public = self._public()
+        model, public = self._copy(), self._public()
         with torch.random.fork_rng(devices=[]), one_thread():
             torch.manual_seed(child_seed(seed, "ehr", "fit"))
             if session.private:
-                self._fitted = private_fit.fit(self._model, public, session, self.settings, seed, progress)
+                self._fitted = private_fit.fit(model, public, session, self.settings, seed, progress)
             else:
-                self._fitted = nonprivate_fit.fit(self._model, public, session.reveal(), self.settings, seed, progress)
-        self._model = RecordVAE(self.layout, self.settings)
-        self._model.load_state_dict(state)  # so that it may be fitted again
+                self._fitted = nonprivate_fit.fit(model, public, session.reveal(), self.settings, seed, progress)
 
     def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
         with one_thread():
@@ -126,12 +124,23 @@ class EHRVAE:
         self._fitted = Fitted.load(folder, RecordVAE(self.layout, self.settings))
 
     def _public(self) -> Simulated:
-        return simulated(self.layout, self.settings, min(self.settings.pretrain_patients, 3000), self._pretrain_seed)
+        if self._known is None:
+            seed, wanted = child_seed(self._pretrain_seed, "known"), self.settings
+            patients, populations = 2 * wanted.pretrain_patients, wanted.known_populations
+            self._known = simulated(self.layout, wanted, patients, seed, populations)
+        return self._known
+
+    def _copy(self) -> RecordVAE:
+        """The pretrained model, to be changed."""
+        assert self._model is not None
+        copied = RecordVAE(self.layout, self.settings)
+        copied.load_state_dict(self._model.state_dict())
+        return copied
 
     def _ready(self) -> Fitted:
         """What was fitted or loaded; after `pretrain` alone, public knowledge."""
         if self._fitted is None and self._model is not None:
-            self._fitted = private_fit.prior(self._model, self._public())
+            self._fitted = private_fit.prior(self._copy(), self._public(), self.settings, self._pretrain_seed)
         if self._fitted is None:
             raise WorkspaceError("the EHR generator has no model yet: fit or load it first")
         return self._fitted

@@ -23,7 +23,7 @@ from generators.ehr.parameters import GAP_CELLS
 from generators.ehr.process import Chance
 
 EARLY = 0.25
-"""Ends before this share of the horizon are counted apart."""
+"""Ends before this share of the horizon, and missing values after it, are counted apart."""
 ROUNDS, STEP = 10, 0.6
 
 
@@ -54,6 +54,7 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         out |= {
             "missing_bias": (gone * seen.unsqueeze(-1)).sum(dim=1) / visits.clamp(min=1),
             "missing_first": gone[:, 0],
+            "missing_trend": _late(gone, records),
         }
     if layout.has_visits:
         out["stop_bias"] = visits.log1p() / torch.tensor(1.0 + layout.max_visits).log()
@@ -78,6 +79,13 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
             "kind_bias": records["event_kinds"].flatten(1),
         }
     return out
+
+
+def _late(gone: Tensor, records: Records) -> Tensor:
+    """[patients, gappy] share of the late visits at which each value is lost, one half for none."""
+    there = ((records["seen"] > 0) & (records["time"] > EARLY)).unsqueeze(-1)
+    count = there.sum(dim=1)
+    return torch.where(count > 0, (gone * there).sum(dim=1) / count.clamp(min=1), 0.5)
 
 
 def _persistence(records: Records) -> Tensor:
@@ -136,8 +144,11 @@ def match(fitted: Fitted, target: Tensor, patients: int, seed: int) -> Fitted:
 
 
 def _diluted(name: str, records: Records, layout: Layout) -> tuple[Tensor, Tensor]:
-    """(the value that stands for patients without the event, the share of patients who have it), [numbers] or []: what an
-    event is like can be told only from patients who have one."""
+    """(the value that stands for patients without it, the share of patients who have it), [numbers] or []: what an
+    event is like can be told only from patients who have one, and what late visits are like from those who have any."""
+    if name == "missing_trend":
+        there = ((records["seen"] > 0) & (records["time"] > EARLY)).any(dim=1).float().mean()
+        return torch.tensor(0.5), there.clamp(min=0.02)
     if name not in ("dose_missing", "kind_bias"):
         return torch.tensor(0.0), torch.tensor(1.0)
     share = (records["event_total"] > 0).float().mean(dim=0).clamp(min=0.02)
@@ -163,6 +174,8 @@ def _move(fitted: Fitted, push: dict[str, Tensor]) -> None:
             change = change - _by_column(push["ordered_cut"], layout)
         elif name == "missing_first":
             change = change - push["missing_bias"]
+        elif name == "missing_trend":
+            change = 2 * (change - push["missing_bias"])
         elif name == "hazard_trend":
             change = -1.5 * (change - push["hazard_bias"])
         if name in ("hazard_bias", "hazard_trend"):

@@ -172,7 +172,7 @@ class Decoder(nn.Module):
             + theta["ordered_trend"] * late
             + theta["ordered_gain"].exp() * ordered,
             nominal=theta["nominal_bias"] + nominal,
-            missing=theta["missing_bias"] + theta["missing_first"] * first + missing,
+            missing=theta["missing_bias"] + theta["missing_first"] * first + theta["missing_trend"] * late + missing,
             stop=theta["stop_bias"] + theta["stop_trend"] * late[..., 0] + stop[..., 0] if stop.shape[-1] else stop,
             gap=gap + theta["gap_bias"][gap_cells(gap.shape[-1])] if self.layout.has_visits else gap,
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from generators.ehr.layout import Layout, size
 
-GAP_CELLS = 12
+GAP_CELLS = 24
 """Groups of bins of the gap between visits that rise and fall together."""
 
 
@@ -22,7 +22,7 @@ def sizes(layout: Layout) -> dict[str, int]:
         "ordered_cut": sum(size(c) - 1 for c in layout.ordered.values()),
         "ordered_first": ordered, "ordered_trend": ordered, "ordered_gain": ordered, "ordered_stick": ordered,
         "nominal_bias": sum(size(c) for c in layout.nominal.values()), "nominal_stick": nominal,
-        "missing_bias": gappy, "missing_first": gappy, "missing_stick": gappy,
+        "missing_bias": gappy, "missing_first": gappy, "missing_trend": gappy, "missing_stick": gappy,
         "stop_bias": 1 if layout.has_visits else 0, "stop_trend": 1 if layout.has_visits else 0,
         "gap_bias": GAP_CELLS if layout.has_visits else 0,
         "static_shift": len(layout.static_numeric), "static_sd": len(layout.static_numeric),

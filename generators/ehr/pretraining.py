@@ -42,23 +42,35 @@ class Simulated:
     records: Records
     population: Tensor
     public: Calibration
+    own: list[Calibration]
 
 
-def simulated(layout: Layout, settings: Settings, patients: int, seed: int) -> Simulated:
-    """Patients from `settings.populations` populations of equal size."""
-    populations = min(settings.populations, patients // 10)
+def simulated(
+    layout: Layout, settings: Settings, patients: int, seed: int, populations: int | None = None
+) -> Simulated:
+    """Patients from `populations` populations (by default the settings') of equal size."""
+    populations = min(populations or settings.populations, patients // 10)
     cohort = simulate(layout.dictionary, patients, generator(seed, "ehr", "simulated"), populations)
     raw = encode(cohort, layout)
     start = Calibration.start(layout)
     groups = torch.from_numpy(
         np.concatenate([np.full(len(p), k) for k, p in enumerate(np.array_split(np.arange(patients), populations))])
     )
-    parts = []
-    for k in range(populations):
-        rows = {name: v[groups == k] for name, v in raw.items()}
-        parts.append(calibration.of_simulated(rows, layout, start).apply(rows, layout))
-    records = {name: torch.cat([p[name] for p in parts]) for name in raw}
-    return Simulated(raw, records, groups, calibration.of_simulated(raw, layout, start))
+    own = [calibration.of_simulated(rows, layout, start) for rows in by_population(raw, groups)]
+    records = calibrated(raw, groups, own, layout)
+    return Simulated(raw, records, groups, calibration.of_simulated(raw, layout, start), own)
+
+
+def by_population(raw: Records, population: Tensor) -> list[Records]:
+    """The patients of each population; they stand one population after the other."""
+    parts = {name: v.split(torch.bincount(population).tolist()) for name, v in raw.items()}
+    return [{name: v[k] for name, v in parts.items()} for k in range(len(population.unique()))]
+
+
+def calibrated(raw: Records, population: Tensor, units: list[Calibration], layout: Layout) -> Records:
+    """Each population's patients in units of their own."""
+    parts = [u.apply(rows, layout) for u, rows in zip(units, by_population(raw, population), strict=True)]
+    return {name: torch.cat([p[name] for p in parts]) for name in raw}
 
 
 def cropped(records: Records) -> Records:

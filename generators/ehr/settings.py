@@ -19,14 +19,10 @@ class Shares(BaseModel):
     """A first look at every number's mean and spread."""
     scale: float = Field(default=0.10, gt=0, lt=1)
     """The same again around the first answer."""
-    gradient: float = Field(default=0.20, gt=0, lt=1)
+    gradient: float = Field(default=0.0, ge=0, lt=1)
     """DP-SGD on few trained numbers."""
-    codes: float = Field(default=0.05, gt=0, lt=1)
-    """Mean and second moments of the latent codes."""
-    marginals: float = Field(default=0.25, gt=0, lt=1)
-    """Frequencies of categories, missing values, ends of follow-up and events."""
-    moments: float = Field(default=0.35, gt=0, lt=1)
-    """Second moments between and within patients."""
+    summary: float = Field(default=0.85, gt=0, lt=1)
+    """Frequencies, rates and second moments, in one sum."""
 
     @model_validator(mode="after")
     def _whole(self) -> Shares:
@@ -58,6 +54,8 @@ class Settings(BaseModel):
     """Simulated patients a step of pretraining."""
     learning_rate: float = Field(default=3e-3, gt=0, le=0.1)
     """Of pretraining."""
+    known_populations: int = Field(default=200, ge=8)
+    """How many simulated populations say how statistics go together, with twice the patients of pretraining."""
     gradient_steps: int = Field(default=30, ge=1, le=1000)
     """How many noisy DP-SGD steps the gradient share pays for."""
     gradient_rate: float = Field(default=0.2, gt=0, le=2)

@@ -1,7 +1,7 @@
 """Moves synthetic numbers so that their means and second moments, between patients and within them, are those of the cohort.
 
 A patient's numbers are split into the mean over visits and deviations from it. Given everything that stays as it is
-(categories at visits, static columns, how follow-up ended: the *anchors*), each part is moved by the linear optimal
+(categories at visits, static columns, time: the *anchors*), each part is moved by the linear optimal
 transport map between Gaussians (Peyré and Cuturi 2019, section 2.6). Constants stay constant, nothing else changes.
 """
 
@@ -27,7 +27,8 @@ class Split:
     deviation: Tensor  # [patients, visits, numeric], 0 where missing
     known: Tensor  # [patients, visits, numeric]
     anchor: Tensor  # [patients, anchors]
-    anchor_deviation: Tensor  # [patients, visits, ordered]
+    outcome: Tensor  # [patients, outcomes] log end of follow-up, causes
+    anchor_deviation: Tensor  # [patients, visits, ordered + 1], the last of time
 
 
 def split(records: Records, layout: Layout, values: str = "x") -> Split:
@@ -42,19 +43,22 @@ def split(records: Records, layout: Layout, values: str = "x") -> Split:
     signs = torch.stack(scores, dim=-1).double() if scores else x[..., :0]
     written = (records["ordered"] >= 0) & seen
     signs_mean = (signs * written).sum(dim=1) / written.sum(dim=1).clamp(min=1)
+    time = 3 * records["time"].double()
+    late = (time - (time * seen[..., 0]).sum(dim=1, keepdim=True) / seen.sum(dim=1).clamp(min=1)) * seen[..., 0]
     anchors = [signs_mean, torch.nan_to_num(records["static_x"]).double().clamp(-LIMIT, LIMIT)]
     for j, column in enumerate(layout.static_discrete.values()):
         if is_ordered(column):
             anchors.append(score(records["static_c"][:, j], size(column)).double().unsqueeze(1))
-    anchors.append(torch.log(records["end"].double() + 0.05).unsqueeze(1))
-    anchors += [(records["cause"] == k).double().unsqueeze(1) for k in range(len(layout.causes) - 1)]
+    outcome = [torch.log(records["end"].double() + 0.05).unsqueeze(1)]
+    outcome += [(records["cause"] == k).double().unsqueeze(1) for k in range(len(layout.causes) - 1)]
     return Split(
         present=(count > 0).double(),
         mean=mean,
         deviation=(x - mean.unsqueeze(1)) * known,
         known=known.double(),
         anchor=torch.cat(anchors, dim=1),
-        anchor_deviation=(signs - signs_mean.unsqueeze(1)) * written,
+        outcome=torch.cat(outcome, dim=1),
+        anchor_deviation=torch.cat([(signs - signs_mean.unsqueeze(1)) * written, late.unsqueeze(-1)], dim=-1),
     )
 
 
@@ -65,15 +69,22 @@ class Centre:
     mean: Tensor
     anchor: Tensor
     anchor_sd: Tensor
+    outcome: Tensor
 
     @classmethod
     def of(cls, parts: Split) -> Centre:
-        return cls(parts.mean.mean(dim=0), parts.anchor.mean(dim=0), parts.anchor.std(dim=0).clamp(min=0.05))
+        return cls(
+            parts.mean.mean(dim=0),
+            parts.anchor.mean(dim=0),
+            parts.anchor.std(dim=0).clamp(min=0.05),
+            parts.outcome.mean(dim=0),
+        )
 
 
 def moments(parts: Split, centre: Centre) -> Tensor:
-    """[patients, numbers]: per patient the mean, its products with itself and the anchors, and the mean products of
-    deviations with each other and with the anchors' deviations."""
+    """[patients, numbers]: per patient the mean, the anchors, products of the mean with itself and the anchors, the mean products
+    of deviations with each other and with the anchors' deviations, and products of the mean with the outcome. The last are
+    evidence alone: numbers that were moved to agree with them linearly predicted the outcome worse."""
     numeric = parts.mean.shape[1]
     upper = torch.triu_indices(numeric, numeric)
     mean = (parts.mean - centre.mean) * parts.present
@@ -85,10 +96,12 @@ def moments(parts: Split, centre: Centre) -> Tensor:
     return torch.cat(
         [
             mean,
+            anchor,
             (mean.unsqueeze(2) * mean.unsqueeze(1))[:, upper[0], upper[1]],
             (mean.unsqueeze(2) * anchor.unsqueeze(1)).flatten(1),
             within[:, upper[0], upper[1]],
             cross.flatten(1),
+            (mean.unsqueeze(2) * (parts.outcome - centre.outcome).unsqueeze(1)).flatten(1),
         ],
         dim=1,
     )
@@ -115,25 +128,25 @@ class Transport:
         return torch.where(torch.isnan(records["x"]), torch.nan, moved)
 
 
-def fit(parts: Split, centre: Centre, target: Tensor) -> Transport:
+def fit(parts: Split, public: Centre, target: Tensor) -> Transport:
     """The map that brings synthetic patients to the target.
 
     Args:
-        parts: of synthetic patients of the model; centre: of the same.
+        parts: of synthetic patients of the model.
+        public: around which the target's moments are taken.
         target: [numbers] what the mean of `moments` should be.
     """
+    centre = Centre.of(parts)
+    target = recentred(target, public, centre, parts)
     numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
-    half = numeric * (numeric + 1) // 2
-    lengths = [numeric, half, numeric * anchors, half, numeric * signs]
-    now = moments(parts, centre).mean(dim=0).split(lengths)
-    goal = target.split(lengths)
+    now, goal = blocks(moments(parts, centre).mean(dim=0), parts), blocks(target, parts)
     anchor = (parts.anchor - centre.anchor) / centre.anchor_sd
     own = anchor.T @ anchor / len(anchor) + 0.02 * torch.eye(anchors, dtype=anchor.dtype)
     between, between_anchor = _maps(
-        _square(now[1], numeric) - now[0].outer(now[0]),
-        _square(goal[1], numeric) - goal[0].outer(goal[0]),
-        now[2].reshape(numeric, anchors),
-        goal[2].reshape(numeric, anchors),
+        _square(now["square"], numeric) - now["mean"].outer(now["mean"]),
+        _square(goal["square"], numeric) - goal["mean"].outer(goal["mean"]),
+        now["cross"].reshape(numeric, anchors),
+        goal["cross"].reshape(numeric, anchors),
         own,
     )
     d = parts.anchor_deviation
@@ -141,13 +154,38 @@ def fit(parts: Split, centre: Centre, target: Tensor) -> Transport:
     own_within = ((d.transpose(1, 2) @ d) / count[:, None, None]).mean(dim=0)
     own_within = own_within + (0.02 * own_within.diagonal().mean() + 1e-4) * torch.eye(signs, dtype=d.dtype)
     within, within_anchor = _maps(
-        _square(now[3], numeric),
-        _square(goal[3], numeric),
-        now[4].reshape(numeric, signs),
-        goal[4].reshape(numeric, signs),
+        _square(now["within"], numeric),
+        _square(goal["within"], numeric),
+        now["cross_within"].reshape(numeric, signs),
+        goal["cross_within"].reshape(numeric, signs),
         own_within,
     )
-    return Transport(centre, centre.mean + goal[0], between, between_anchor, within, within_anchor)
+    return Transport(centre, centre.mean + goal["mean"], between, between_anchor, within, within_anchor)
+
+
+BLOCKS = ("mean", "anchor", "square", "cross", "within", "cross_within", "outcome")
+
+
+def blocks(vector: Tensor, parts: Split) -> dict[str, Tensor]:
+    """A mean of `moments` by block."""
+    return dict(zip(BLOCKS, vector.split(_lengths(parts)), strict=True))
+
+
+def _lengths(parts: Split) -> list[int]:
+    """How many numbers each block of `moments` has."""
+    numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
+    half = numeric * (numeric + 1) // 2
+    return [numeric, anchors, half, numeric * anchors, half, numeric * signs, numeric * parts.outcome.shape[1]]
+
+
+def recentred(target: Tensor, public: Centre, own: Centre, parts: Split) -> Tensor:
+    """The same moments [numbers] around other means; anchors, which are not moved, have the model's own means."""
+    mean, anchor, square, cross, within, cross_within, outcome = target.split(_lengths(parts))
+    rows, columns = torch.triu_indices(len(mean), len(mean))
+    shift = public.mean - own.mean
+    square = square + mean[rows] * shift[columns] + shift[rows] * mean[columns] + shift[rows] * shift[columns]
+    together = (cross.reshape(len(mean), -1) - mean.outer(anchor)) * public.anchor_sd / own.anchor_sd
+    return torch.cat([mean + shift, anchor, square, together.flatten(), within, cross_within, outcome])
 
 
 def _maps(now: Tensor, goal: Tensor, cross: Tensor, cross_goal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
