@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from synthgen.linking import Linked
 
 SECTIONS = ("fidelity", "rules", "utility")
+REPLICATES = 5
+"""Cohorts of one fitted model that estimands are combined over, the run's own among them."""
 
 
 def run(job: Job, workspace: Workspace | None = None, progress: Progress | None = None) -> Run:
@@ -95,7 +97,8 @@ class Work:
             floor = independent(train, self.dictionary, generator(self.job.seed, "floor"))
             rng = generator(self.job.seed, "checks")
             prior = public_alone(self)
-            self._evidence = Evidence(self.dictionary, train, holdout, self.run.synthetic, floor, rng, prior)
+            made, again = self.run.synthetic, replicates(self.run)
+            self._evidence = Evidence(self.dictionary, train, holdout, made, floor, rng, prior, again)
         return self._evidence
 
     def add_findings(self, sections: tuple[str, ...], findings: Sequence[Finding]) -> None:
@@ -195,6 +198,14 @@ def draw(
             fault = "its synthetic patients breach the dictionary, which is a fault of the generator, not of your data"
             raise ConfigError(f"generators.{name}: {fault}: {' '.join(breaches)}")
     return cohort
+
+
+def replicates(run: Run) -> list[Cohort]:
+    """Further cohorts of the run's size from its trained models, so that checks see how much one drawing differs from the next.
+    None where nobody declared an estimand or a task that they would be used for."""
+    if not (run.dictionary.estimands or run.dictionary.tasks):
+        return []
+    return [draw(run, len(run.synthetic), run.job.seed + k) for k in range(1, REPLICATES)]
 
 
 def public_alone(work: Work) -> Cohort | None:
