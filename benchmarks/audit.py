@@ -187,7 +187,7 @@ def one_run(quick: bool) -> Iterator[Row]:
     """Canary patients in rehearsals of the shipped EHR generator on PBC."""
     from synthgen.pipeline import STAGES, Work
     from synthgen.progress import Silent
-    from synthgen.white_box import Rehearsal, one_run_of, with_canaries
+    from synthgen.white_box import canary_patients
 
     with tempfile.TemporaryDirectory() as base:
         for setting, path in {"epsilon 3": "configs/pbc.yaml", "no privacy": "configs/pbc-nonprivate.yaml"}.items():
@@ -198,16 +198,9 @@ def one_run(quick: bool) -> Iterator[Row]:
             STAGES["read"](work)
             train, _ = work.halves()
             for canaries in (50,) if quick else (50, 100, 300):
-                rehearsal = Rehearsal(run.folder, "ehr", with_canaries(run, train, canaries))
-                found = one_run_of(rehearsal, canaries, run, np.random.default_rng(canaries))
+                (found,) = canary_patients(run, ["ehr"], train, canaries, np.random.default_rng(canaries))
                 more = {"low": None, "high": None, "n": canaries, "ceiling": found.ceiling}
-                yield row(
-                    "synthgen ehr", setting, f"lower bound, {canaries} canaries", found.epsilon_low, [canaries], **more
-                )
-                share = found.right / found.guesses
-                yield row(
-                    "synthgen ehr", setting, f"right guesses, {canaries} canaries", share, [canaries], n=found.guesses
-                )
+                yield row("synthgen ehr", setting, f"lower bound, {canaries} canaries", found.value, [canaries], **more)
 
 
 # Cost ---------------------------------------------------------------------------------------------------------------------

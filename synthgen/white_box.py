@@ -20,12 +20,9 @@ from synthgen.findings import Finding, Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
-
     from privacy.attacks.one_run import OneRun
     from synthgen.audit import Depth
     from synthgen.cohort import Cohort
-    from synthgen.dictionary import Dictionary
     from synthgen.workspace import Run
 
 Floats = NDArray[np.float64]
@@ -87,20 +84,24 @@ def audit_by_training(
     progress: Progress = lambda *_: None,
 ) -> list[Finding]:
     """White-box membership and the one-run audit from depth `standard`, leave-one-out at `deep`; nothing at `quick`."""
-    from synthgen.plugins import generator_class
-
+    names = [name for name in run.job.generators if _says_how_likely(name)] if REFERENCES[depth] else []
     findings: list[Finding] = []
-    for name in run.job.generators:
-        if not REFERENCES[depth] or not hasattr(generator_class(name), "log_likelihood"):
-            continue
+    for name in names:
         progress(f"reference models of {name}", 0, 3)
         findings += white_box(run, name, train, holdout, REFERENCES[depth], rng)
-        progress(f"canary patients of {name}", 1, 3)
-        findings.append(canary_patients(run, name, train, CANARIES[depth], rng))
-        progress(f"leaving out patients of {name}", 2, 3)
+        progress(f"leaving out patients of {name}", 1, 3)
         if LEFT_OUT[depth] and run.plan.budget is not None:
             findings += left_out(run, name, train, LEFT_OUT[depth], rng)
+    if names:
+        progress("canary patients", 2, 3)
+        findings += canary_patients(run, names, train, CANARIES[depth], rng)
     return findings
+
+
+def _says_how_likely(name: str) -> bool:
+    from synthgen.plugins import generator_class
+
+    return hasattr(generator_class(name), "log_likelihood")
 
 
 # Reference models ---------------------------------------------------------------------------------------------------------
@@ -131,13 +132,40 @@ def white_box(
     return found
 
 
-def canary_patients(run: Run, name: str, train: Cohort, canaries: int, rng: np.random.Generator) -> Finding:
-    """The one-run audit (Steinke et al. 2023): made-up patients join a rehearsal of the training, each by a coin of its own."""
-    result = one_run_of(Rehearsal(run.folder, name, with_canaries(run, train, canaries)), canaries, run, rng)
+def canary_patients(
+    run: Run, names: Sequence[str], train: Cohort, canaries: int, rng: np.random.Generator
+) -> list[Finding]:
+    """The one-run audit (Steinke et al. 2023) of each generator and, where they are several, of all together: a canary is a whole
+    patient with record, picture and note."""
+    from privacy.attacks.one_run import one_run
+    from synthgen.canary_patients import together, with_canaries
+    from synthgen.randomness import generator
+
+    pool = with_canaries(train, run.dictionary, canaries, generator(run.job.seed, "canary patients", canaries))
+    coins = rng.random(canaries) < 0.5
+    scores = {name: canary_scores(Rehearsal(run.folder, name, pool), coins, rng) for name in names}
+    if len(names) > 1:
+        scores["all modalities"] = together(scores)
+    delta = run.plan.budget.delta if run.plan.budget is not None else 0.0
+    return [_one_run(one_run(values, coins, delta), name, canaries, run) for name, values in scores.items()]
+
+
+def canary_scores(rehearsal: Rehearsal, coins: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
+    """[canaries] of the last patients of the pool, who take part where their coin says so: log-likelihood after training less
+    that of a training without any canary, which removes how likely a patient is anyway."""
+    canaries, patients = len(coins), len(rehearsal.pool)
+    everybody = np.ones(patients, dtype=bool)
+    everybody[-canaries:] = coins
+    nobody = np.arange(patients) < patients - canaries
+    with_, without = _fits(rehearsal, np.stack([everybody, nobody]), rng)
+    return np.asarray((with_ - without)[-canaries:])
+
+
+def _one_run(result: OneRun, name: str, canaries: int, run: Run) -> Finding:
     claim = run.plan.epsilon
     verdict: Verdict = "fail" if claim is not None and result.epsilon_low > claim else "information"
     outcome = (
-        "That is above the claim: suspect too little noise or a missing clip."
+        "That is above the claim: suspect too little noise, a missing clip, or charges that were not added up."
         if verdict == "fail"
         else "So few canaries prove little: that the bound is low says next to nothing."
     )
@@ -150,54 +178,6 @@ def canary_patients(run: Run, name: str, train: Cohort, canaries: int, rng: np.r
         "one_run", "epsilon_lower_bound", result.epsilon_low, verdict, text, "audit", n=canaries, ceiling=result.ceiling,
         bound=claim, better="lower", column=name,
     )  # fmt: skip
-
-
-def with_canaries(run: Run, train: Cohort, canaries: int) -> Cohort:
-    """The training patients and, after them, made-up ones: drawn from public knowledge, with every number at their visits pushed
-    towards an end of its range, so that the model would have little reason to expect them."""
-    from dataclasses import replace
-
-    from synthgen.cohort import concatenate
-    from synthgen.randomness import generator
-    from synthgen.simulation import simulate
-
-    rng = generator(run.job.seed, "canary patients", canaries)
-    made = simulate(run.dictionary, canaries, rng)
-    tables = {name: table for name, table in made.tables.items() if name in train.tables}
-    if made.visits is not None and train.visits is not None:
-        tables["visits"] = _pushed(made.visits, run.dictionary, made.ids, rng)
-    return concatenate([train, replace(made, origin="real", **tables)])
-
-
-def _pushed(visits: pd.DataFrame, dictionary: Dictionary, ids: pd.Index[Any], rng: np.random.Generator) -> pd.DataFrame:
-    """Every number half way to the end of its range that a coin of the patient's chose."""
-    import pandas as pd
-
-    from synthgen.values import from_scale, scale_bounds, to_scale
-
-    where = ids.get_indexer(pd.Index(visits["patient_id"]))
-    pushed = visits.copy()
-    for name, column in dictionary.measurements.items():
-        if column.type == "continuous":
-            ends = np.array(scale_bounds(column))[rng.integers(2, size=len(ids))][where]
-            values = to_scale(column, visits[name].to_numpy(dtype=np.float64))
-            pushed[name] = from_scale(column, (values + ends) / 2)
-    return pushed
-
-
-def one_run_of(rehearsal: Rehearsal, canaries: int, run: Run, rng: np.random.Generator) -> OneRun:
-    """An `OneRun` of the last `canaries` patients of the pool. Score: log-likelihood after training less that of a training
-    without any canary, which removes how likely a patient is anyway."""
-    from privacy.attacks.one_run import one_run
-
-    patients = len(rehearsal.pool)
-    coins = rng.random(canaries) < 0.5
-    everybody = np.ones(patients, dtype=bool)
-    everybody[-canaries:] = coins
-    nobody = np.arange(patients) < patients - canaries
-    with_, without = _fits(rehearsal, np.stack([everybody, nobody]), rng)
-    delta = run.plan.budget.delta if run.plan.budget is not None else 0.0
-    return one_run((with_ - without)[-canaries:], coins, delta)
 
 
 def left_out(
