@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FEWEST = 20
 """Pairs of picture and note below which nothing is said of them."""
 APART = 183
-"""Days that may lie between a picture and the note it is compared with."""
+"""Days that may lie between a picture and the note that it is compared with, where what is told changes over time."""
 TOLERATED = 0.01
 """Share of pictures and notes on impossible days that may lie above the real patients'."""
 DRAWS = 300
@@ -74,8 +74,8 @@ def claimed(cohort: Cohort, dictionary: Dictionary) -> dict[str, pd.DataFrame]:
     return {name: pd.DataFrame(r, columns=["patient_id", "day", "code"]) for name, r in rows.items() if r}
 
 
-def pairs(pictures: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
-    """[pictures that have one] `row`, the picture's number, and `code`, of the claim nearest in time, at most `APART` days away.
+def pairs(pictures: pd.DataFrame, claims: pd.DataFrame, apart: float = APART) -> pd.DataFrame:
+    """[pictures that have one] `row`, the picture's number, and `code`, of the claim nearest in time, at most `apart` days away.
 
     Args:
         pictures: `patient_id` and `day` (NaN without one) of each.
@@ -83,7 +83,7 @@ def pairs(pictures: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
     """
     both = pictures.assign(row=np.arange(len(pictures))).merge(claims, on="patient_id", suffixes=("", "_note"))
     away = (both["day"] - both["day_note"]).abs().fillna(0)
-    near = both.assign(away=away)[away <= APART].sort_values(["row", "away"], kind="stable")
+    near = both.assign(away=away)[away <= apart].sort_values(["row", "away"], kind="stable")
     return near.drop_duplicates("row")[["row", "code", "patient_id"]]
 
 
@@ -119,18 +119,19 @@ def _images_and_notes(evidence: Evidence) -> Iterator[Finding]:
     for name, reader in shown(sets.train, sets.holdout).items():
         if name in made and name in real:
             beside = (
-                _paired(sets.synthetic, evidence.synthetic, made[name], evidence.dictionary),
-                _paired(sets.holdout, evidence.holdout, real[name], evidence.dictionary),
+                _paired(sets.synthetic, evidence.synthetic, made[name], evidence.dictionary, name),
+                _paired(sets.holdout, evidence.holdout, real[name], evidence.dictionary, name),
             )
             if min(len(pairs_) for pairs_ in beside) >= FEWEST:
                 yield _image_note(name, columns[name], reader, sets, beside, evidence.rng)
 
 
-def _paired(pictures: Pictures, cohort: Cohort, claims: pd.DataFrame, dictionary: Dictionary) -> pd.DataFrame:
-    """Pairs of the pictures that are looked at."""
-    return pairs(
-        pd.DataFrame({"patient_id": pictures.patients.astype(str), "day": _days(pictures, cohort, dictionary)}), claims
-    )
+def _paired(
+    pictures: Pictures, cohort: Cohort, claims: pd.DataFrame, dictionary: Dictionary, column: str
+) -> pd.DataFrame:
+    """Pairs of the pictures that are looked at; what never changes may be told at any time."""
+    dated = pd.DataFrame({"patient_id": pictures.patients.astype(str), "day": _days(pictures, cohort, dictionary)})
+    return pairs(dated, claims, np.inf if column in dictionary.static else APART)
 
 
 def _days(pictures: Pictures, cohort: Cohort, dictionary: Dictionary) -> NDArray[np.float64]:
