@@ -7,8 +7,8 @@ used. A term implies its ancestors; an excluded term excludes its descendants: b
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +43,7 @@ class Ontology:
         parents: positions of the direct ancestors of each term.
         alternatives: every id a term ever had -> its current id.
         synonyms: exact synonyms and names in lower case -> id.
+        definitions: what a term means, in HPO's words, where it says so.
     """
 
     ids: tuple[str, ...]
@@ -51,6 +52,7 @@ class Ontology:
     alternatives: dict[str, str]
     synonyms: dict[str, str]
     version: str = ""
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -77,6 +79,10 @@ class Ontology:
     def name(self, term: str) -> str:
         """Its label."""
         return self.names[self._known(term)]
+
+    def definition(self, term: str) -> str:
+        """What it means, in HPO's words; empty where HPO gives none."""
+        return self.definitions.get(self.ids[self._known(term)], "")
 
     def current(self, term: str) -> str | None:
         """The id that stands for this term today; None for an unknown one."""
@@ -157,7 +163,8 @@ def _file(folder: Path | None, name: str) -> Path:
     return path
 
 
-_TAG = re.compile(r"^(id|name|is_a|alt_id|is_obsolete|replaced_by|synonym): (.*)$")
+_TAG = re.compile(r"^(id|name|is_a|alt_id|is_obsolete|replaced_by|synonym|def): (.*)$")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 @lru_cache(maxsize=4)
@@ -169,6 +176,7 @@ def _parse(path: Path, _stamp: int) -> Ontology:
     parents: dict[str, list[str]] = {}
     alternatives: dict[str, str] = {}
     synonyms: dict[str, str] = {}
+    definitions: dict[str, str] = {}
     for stanza in stanzas:
         tags = [(m[1], m[2]) for line in stanza.split("\n[")[0].splitlines() if (m := _TAG.match(line))]
         one = dict(tags)
@@ -179,6 +187,8 @@ def _parse(path: Path, _stamp: int) -> Ontology:
             continue
         names[term] = one.get("name", "")
         parents[term] = [value.split(" ", 1)[0] for key, value in tags if key == "is_a"]
+        if quoted := _QUOTED.match(one.get("def", "")):
+            definitions[term] = re.sub(r"\\(.)", r"\1", quoted[1])
         alternatives |= {value: term for key, value in tags if key == "alt_id"}
         synonyms |= {
             value.split('"')[1].lower(): term for key, value in tags if key == "synonym" and '" EXACT' in value
@@ -195,6 +205,7 @@ def _parse(path: Path, _stamp: int) -> Ontology:
         alternatives,
         synonyms,
         version[1] if version else "",
+        definitions,
     )
 
 

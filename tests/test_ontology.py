@@ -32,6 +32,7 @@ is_a: HP:0000004 ! Left
 [Term]
 id: HP:0000003
 name: Ear
+def: "An \\"outer\\" ear." [PMID:1]
 alt_id: HP:0000099
 is_a: HP:0000118
 
@@ -83,6 +84,14 @@ def test_old_ids_stand_for_current_ones_and_unknown_ones_are_refused(tiny: hpo.O
     with pytest.raises(DataError, match=r"unknown to hp\.obo"):
         tiny.name("HP:9999999")
     assert "part_of" not in tiny.ids
+
+
+def test_a_term_has_the_definition_that_hpo_gives_it_or_none(tiny: hpo.Ontology):
+    assert tiny.definition("HP:0000003") == 'An "outer" ear.'
+    assert tiny.definition("HP:0000099") == 'An "outer" ear.'  # an old id of the same term
+    assert tiny.definition("HP:0000004") == ""
+    with pytest.raises(DataError, match="unknown"):
+        tiny.definition("HP:7777777")
 
 
 def test_specific_and_general_are_the_two_ends_of_a_set(tiny: hpo.Ontology):

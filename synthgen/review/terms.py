@@ -1,4 +1,4 @@
-"""What a code of the Human Phenotype Ontology stands for, where the ontology is installed."""
+"""What a code of the Human Phenotype Ontology stands for, and what it means, where the ontology is installed."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def label(term: str) -> str:
         return read_ontology().name(term)
     except SynthgenError:
         return term
+
+
+@functools.lru_cache(maxsize=4096)
+def definition(term: str) -> str:
+    """What the term means, in HPO's words; empty where it is unknown, undefined, or no ontology is at hand."""
+    from synthgen.ontology import read_ontology
+
+    try:
+        return read_ontology().definition(term)
+    except SynthgenError:
+        return ""
