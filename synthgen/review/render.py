@@ -66,7 +66,8 @@ def environment() -> Environment:
     from synthgen.review.pictures import marked, spans_of
     from synthgen.review.terms import definition, label
 
-    made.filters |= {"label": label, "definition": definition, "when": when, "duration": duration, "number": number, "up": up, "left": left}
+    made.filters |= {"label": label, "definition": definition}
+    made.filters |= {"when": when, "duration": duration, "number": number, "up": up, "left": left}
     made.filters |= {"marked": marked, "spans_of": spans_of}
     return made
 
