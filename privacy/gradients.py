@@ -42,7 +42,7 @@ def validate(model: nn.Module) -> None:
 
 def _drops(module: nn.Module) -> bool:
     """Whether a module draws by position while it is trained."""
-    share = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
+    share = module.p if isinstance(module, _DropoutNd) else vars(module).get("dropout", 0.0)
     return isinstance(share, int | float) and share > 0
 
 

@@ -32,15 +32,21 @@ DRAWN = 4000
 """Pictures drawn from the moments, to train on."""
 
 
-def charges(occurrence: Occurrence, settings: Settings) -> list[Charge]:
+def charges(layout: Layout, occurrence: Occurrence, settings: Settings) -> list[Charge]:
     """One charge a question; noise relative: 1 / sqrt(share), the steps of DP-SGD sharing theirs."""
     shares = settings.shares
     multiplier = (settings.gradient_steps / shares.gradient) ** 0.5 * settings.sampling_rate
+    questions = {
+        moments_file.MEAN: shares.mean,
+        moments_file.SCALE: shares.scale,
+        moments_file.LOCATION: shares.location,
+        moments_file.DEPENDENCE: shares.dependence,
+    }
+    if layout.width == 1:
+        del questions[moments_file.LOCATION]
     return [
         occurrence.charge(1 / shares.occurrence**0.5),
-        Charge(moments_file.SCALE, 1 / shares.scale**0.5),
-        Charge(moments_file.LOCATION, 1 / shares.location**0.5),
-        Charge(moments_file.DEPENDENCE, 1 / shares.dependence**0.5),
+        *(Charge(name, 1 / share**0.5) for name, share in questions.items()),
         Charge(GRADIENT, multiplier, settings.sampling_rate, settings.gradient_steps),
     ]
 

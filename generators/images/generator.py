@@ -60,7 +60,7 @@ class ImageDiffusion:
 
     def charges(self, declared_patients: int) -> Sequence[Charge]:
         del declared_patients  # rates and steps are public settings
-        return charges(self.occurrence, self.settings)
+        return charges(self.layout, self.occurrence, self.settings)
 
     def encode(self, cohort: Cohort) -> dict[str, Tensor]:
         return encode(cohort, self.layout, self.settings.images_per_patient) | {

@@ -64,8 +64,8 @@ class Layout:
 
     @property
     def longest(self) -> float:
-        """Norm of the longest condition vector there can be."""
-        return float(np.sqrt(1 + sum(1 if column.discrete else 2 for _, column in self.condition.values())))
+        """Norm of the longest condition vector there can be, without its first number."""
+        return float(np.sqrt(sum(1 if column.discrete else 2 for _, column in self.condition.values())))
 
     def conditions(self, rows: pd.DataFrame, patients: pd.DataFrame) -> Floats:
         """[rows, width] of rows of `images`: categories one-hot, numbers from -1 to 1 over their public bounds and a 1 where

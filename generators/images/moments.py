@@ -2,9 +2,10 @@
 
 What hundreds of patients can tell under privacy is low-dimensional. So the budget first buys, in this order:
 
-1. *scale*: the mean square of each block of frequencies, around the public mean;
-2. *location*: the regression of the coefficients on the condition, in units of that scale;
-3. *dependence*: the covariance of the lowest frequencies around it, of as many as the noise allows.
+1. *mean*: the mean picture;
+2. *scale*: the contrast of each block of frequencies around it;
+3. *location*: what the condition changes in the mean picture, in units of that scale;
+4. *dependence*: the covariance of the lowest frequencies around it, of as many as the noise allows.
 
 Pictures of public images, or without any of Gaussian noise, are then moved by the linear optimal transport to these moments
 (Dowson and Landau 1982), as `generators.ehr.transport` moves records.
@@ -24,10 +25,10 @@ from generators.images.spectrum import Spectrum
 from privacy.gradients import Records
 from privacy.session import Session
 
-SCALE, LOCATION, DEPENDENCE = "images/scale", "images/location", "images/dependence"
+MEAN, SCALE, LOCATION, DEPENDENCE = "images/mean", "images/scale", "images/location", "images/dependence"
 FLOOR = 0.05
 """Least variance of a direction, relative to its scale."""
-CLIP = 1.5
+CLIP = 1.25
 """Clips are this many times the norm that a patient of the public scale has."""
 
 
@@ -84,21 +85,34 @@ def of_public(spectrum: Spectrum, images: Tensor, conditions: Tensor, low: int) 
 def learn(
     spectrum: Spectrum, session: Session, width: int, longest: float, low: int, public: Moments | None
 ) -> Moments:
-    """Three noisy sums.
+    """Four noisy sums; three where there is nothing to be conditional on.
 
     Args:
-        width, longest: numbers of a condition vector, and the norm of the longest there can be.
+        width, longest: numbers of a condition vector, and the norm of the longest there can be without its first.
         low: how many frequencies' covariance is wanted at most.
         public: what noise is shrunk to; without it a falling spectrum around grey.
     """
     centre = torch.zeros(width, spectrum.numbers) if public is None else public.regression
     unit = spectrum.scale if public is None else public.spread
-    scale = unit * _scale(spectrum, session, centre, unit)[spectrum.block]
-    regression, between = _location(spectrum, session, centre, scale, longest)
-    blocks = spectrum.block_means((1 - between).clamp(min=FLOOR).unsqueeze(0))[0]
-    spread = scale * blocks.sqrt()[spectrum.block]
+    centre = _mean(spectrum, session, centre, unit)
+    spread = unit * _scale(spectrum, session, centre, unit)[spectrum.block]
+    if width > 1:
+        centre = _location(spectrum, session, centre, spread, longest, low)
     known = torch.eye(min(low, spectrum.numbers)) if public is None else public.dependence
-    return Moments(regression, spread, _dependence(spectrum, session, regression, spread, known))
+    return Moments(centre, spread, _dependence(spectrum, session, centre, spread, known))
+
+
+def _mean(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -> Tensor:
+    """[width, numbers] the centre moved to the patients' mean. Asked in units of the pixels, so that most of the clip is the low
+    frequencies'."""
+    size = float(torch.linalg.vector_norm(unit))
+
+    def statistic(records: Records) -> Tensor:
+        return _patient_means(spectrum, records, lambda z, conditions: (z - conditions @ centre) / size)
+
+    answer = session.mean(statistic, CLIP, MEAN).float().unsqueeze(0)
+    found = _shrunk(spectrum, answer, torch.tensor([[session.error(MEAN, CLIP) ** 2]]))
+    return torch.cat([centre[:1] + found * size, centre[1:]])
 
 
 def _scale(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -> Tensor:
@@ -117,30 +131,29 @@ def _scale(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -
     return answer / ((2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp())
 
 
-def _location(
-    spectrum: Spectrum, session: Session, centre: Tensor, scale: Tensor, longest: float
-) -> tuple[Tensor, Tensor]:
-    """[width, numbers] regression on the condition, and [numbers] the share of `scale` squared that it explains. Asked in units
-    of the pixels, so that most of the clip is the low frequencies'."""
-    width, size = len(centre), float(torch.linalg.vector_norm(scale))
+def _location(spectrum: Spectrum, session: Session, centre: Tensor, spread: Tensor, longest: float, low: int) -> Tensor:
+    """[width, numbers] the centre with what the condition changes. The `low` lowest frequencies count alike in the clip, those
+    above them less and less."""
+    unit = spread.clamp(min=float(spread[:low].min()))
+    size = unit * float(torch.linalg.vector_norm(spread / unit))
+    width = len(centre) - 1
 
     def statistic(records: Records) -> Tensor:
         def products(z: Tensor, conditions: Tensor) -> Tensor:
-            c = conditions / longest
+            c = conditions[:, 1:] / longest
             return torch.cat([_outer(c, (z - conditions @ centre) / size), _outer(c, c)], dim=1)  # each of norm about 1
 
         return _patient_means(spectrum, records, products)
 
-    answer = session.mean(statistic, CLIP, LOCATION).float()
-    error = session.error(LOCATION, CLIP)
+    answer = session.mean(statistic, math.sqrt(2) * CLIP, LOCATION).float()
+    error = session.error(LOCATION, math.sqrt(2) * CLIP)
     cross, gram = torch.split(answer, [width * spectrum.numbers, width * width])
     gram = (gram.reshape(width, width) + gram.reshape(width, width).T) / 2
-    ridge = max(4 * error**2, 1e-6)  # one-hot columns and the constant say the same
+    ridge = max(4 * error**2, 1e-6)
     inverse = torch.linalg.solve(gram @ gram + ridge * torch.eye(width), gram)
     found = inverse @ cross.reshape(width, -1)  # [width, numbers]
     found = _shrunk(spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
-    explained = torch.einsum("af,ab,bf->f", found, gram, found).clamp(min=0) * (size / scale).square()
-    return centre + found * size / longest, explained
+    return torch.cat([centre[:1], centre[1:] + found * size / longest])
 
 
 def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Denoiser(nn.Module):
             block_out_channels=widths,
             down_block_types=("DownBlock2D",) * len(widths),
             up_block_types=("UpBlock2D",) * len(widths),
-            attention_head_dim=16,
+            attention_head_dim=8,
             norm_num_groups=GROUPS,
             class_embed_type="identity",
         )

@@ -25,7 +25,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "small": Size((64, 64), 1, 2, 2500, 48),
+    "small": Size((64, 64), 1, 2, 1500, 48),
     "medium": Size((64, 128, 192), 2, 2, 20_000, 64),
     "large": Size((64, 128, 192, 256), 2, 2, 60_000, 64),
 }
@@ -38,13 +38,15 @@ class Shares(Entry):
 
     occurrence: float = Field(default=0.05, gt=0, lt=1)
     """Who has pictures, how many and when."""
+    mean: float = Field(default=0.10, gt=0, lt=1)
+    """Mean picture."""
     scale: float = Field(default=0.10, gt=0, lt=1)
     """Contrast of each block of spatial frequencies."""
-    location: float = Field(default=0.30, gt=0, lt=1)
-    """Mean picture of each condition."""
-    dependence: float = Field(default=0.30, gt=0, lt=1)
+    location: float = Field(default=0.35, gt=0, lt=1)
+    """What the condition changes in the mean picture."""
+    dependence: float = Field(default=0.25, gt=0, lt=1)
     """Covariance of the low frequencies."""
-    gradient: float = Field(default=0.25, gt=0, lt=1)
+    gradient: float = Field(default=0.15, gt=0, lt=1)
     """DP-SGD on the denoiser."""
 
     @model_validator(mode="after")
@@ -100,7 +102,7 @@ class Settings(Entry):
     trainable: Literal["all", "conditioning", "norms", "head"] = "conditioning"
     """What DP-SGD moves: everything, the layers that tell time and condition to the network, its norms and biases, or the last
     layer. Noise grows with the number of weights."""
-    gradient_steps: int = Field(default=60, ge=1, le=100_000)
+    gradient_steps: int = Field(default=40, ge=1, le=100_000)
     """Steps of DP-SGD."""
     sampling_rate: float = Field(default=0.15, gt=0, le=1)
     """Share of the patients in each step of DP-SGD."""
@@ -114,7 +116,7 @@ class Settings(Entry):
     """Whose covariance is learnt, at most; fewer where the noise is large."""
     shares: Shares = Shares()
     """How the budget is split over the questions."""
-    checkpoint_every: int = Field(default=200, ge=1)
+    checkpoint_every: int = Field(default=250, ge=1)
     """Training steps between two saved states."""
 
     @property
