@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fidelity.image_reader import Reader, shown
+from fidelity.image_reader import agreement as agreement
 from fidelity.image_sets import UNKNOWN, Pictures, Sets, condition_columns
 from fidelity.verdict import verdict
 from synthgen.findings import Evidence, Finding
@@ -29,7 +30,7 @@ DRAWS = 1000
 
 class ImageAgreement:
     """Balanced accuracy with which a reader trained on real pictures finds in synthetic ones what their record says, for each
-    condition that real pictures show (AUC of .6 on the holdout); the ceiling is the holdout's own agreement, the floor chance.
+    condition that real pictures show; the ceiling is the holdout's own agreement, the floor chance.
     Flags each synthetic patient whose picture looks less like its recorded category than 1 in 100 real ones do; the reader and
     the threshold read real patients."""
 
@@ -57,12 +58,6 @@ class ImageAgreement:
         assert whole is not None
         readers = shown(sets.train, sets.holdout).items()
         return [flag for name, reader in readers for flag in _flags(name, columns[name], reader, sets.holdout, whole)]
-
-
-def agreement(read: Codes, recorded: Codes, categories: Codes) -> float:
-    """Balanced accuracy: mean over recorded categories of the share read rightly. NaN where none is recorded."""
-    shares = [(read[recorded == c] == c).mean() for c in categories if (recorded == c).any()]
-    return float(np.mean(shares)) if shares else float("nan")
 
 
 def _finding(name: str, column: Column, reader: Reader, sets: Sets) -> list[Finding]:

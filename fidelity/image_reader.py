@@ -22,6 +22,8 @@ FEWEST = 5
 COMPONENTS = 100
 SHOWN = 0.6
 """An AUC below which pictures do not show a condition."""
+ABOVE_CHANCE = 0.1
+"""How much of the way from chance to certainty a reader has to go for pictures to show a condition."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ def area(scores: Floats, categories: Codes, codes: Codes) -> float:
     return float(np.mean(areas)) if areas else float("nan")
 
 
+def agreement(read: Codes, recorded: Codes, categories: Codes) -> float:
+    """Balanced accuracy: mean over recorded categories of the share read rightly. NaN where none is recorded."""
+    shares = [(read[recorded == c] == c).mean() for c in categories if (recorded == c).any()]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
 def shown(train: Pictures, holdout: Pictures) -> dict[str, Reader]:
     """Readers of the conditions that real pictures show, learnt on training pictures and proved on the holdout's, the best
     first."""
@@ -89,8 +97,10 @@ def shown(train: Pictures, holdout: Pictures) -> dict[str, Reader]:
     for name, codes in train.conditions.items():
         reader = Reader.trained(train.pixels, codes)
         if reader is not None and name in holdout.conditions:
-            reached = area(reader.scores(holdout.pixels), reader.categories, holdout.conditions[name])
-            if reached >= SHOWN:
+            recorded, chance = holdout.conditions[name], 1 / len(reader.categories)
+            reached = area(reader.scores(holdout.pixels), reader.categories, recorded)
+            rightly = agreement(reader.read(holdout.pixels), recorded, reader.categories)
+            if reached >= SHOWN and rightly >= chance + ABOVE_CHANCE * (1 - chance):
                 found.append((reached, name, reader))
     return {name: reader for _, name, reader in sorted(found, key=lambda f: -f[0])}
 
