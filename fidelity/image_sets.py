@@ -130,8 +130,11 @@ def _last_visit(rows: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
     filled = visits.groupby("patient_id", sort=False).ffill().assign(patient_id=visits["patient_id"])
     first = filled["day"].groupby(filled["patient_id"], sort=False).transform("min")
     first_day = first.groupby(filled["patient_id"], sort=False).first()
-    day = rows["day"] if "day" in rows else rows["patient_id"].map(first_day)
-    asked = pd.DataFrame({"patient_id": rows["patient_id"], "day": day.astype("float64"), "row": np.arange(len(rows))})
+    day = rows["patient_id"].map(first_day).astype("float64")
+    if "day" in rows:
+        day = rows["day"].astype("float64").fillna(day)
+    day = day.fillna(0.0)  # a patient without visits
+    asked = pd.DataFrame({"patient_id": rows["patient_id"], "day": day, "row": np.arange(len(rows))})
     known = filled.assign(day=filled["day"].astype("float64"), patient_id=filled["patient_id"].astype(object))
     asked = asked.assign(patient_id=asked["patient_id"].astype(object)).sort_values("day", kind="stable")
     joined = pd.merge_asof(asked, known.sort_values("day", kind="stable"), on="day", by="patient_id")

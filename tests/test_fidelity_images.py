@@ -266,17 +266,17 @@ def test_unrecorded_conditions_teach_nothing(real):
 
 # The record beside the picture -----------------------------------------------------------------------------------------------
 def test_what_was_last_recorded_on_the_day_stands_beside_the_picture():
+    """Patient c has a picture and was never seen."""
+    blank = np.zeros((SIZE, SIZE), np.uint8)
     tables = {
-        "patients": pd.DataFrame({"patient_id": ["a", "b"], "cirrhosis": ["no", "yes"], "sex": ["f", "m"]}),
+        "patients": pd.DataFrame({"patient_id": list("abc"), "cirrhosis": ["no", "yes", "no"], "sex": ["f", "m", "f"]}),
         "visits": pd.DataFrame({"patient_id": list("aaab"), "day": [0, 100, 200, 0], "stage": ["1", "2", None, None]}),
-        "images": pd.DataFrame(
-            {"patient_id": list("aaab"), "day": [0, 150, 250, 0], "picture": [np.zeros((28, 28), np.uint8)] * 4}
-        ),
+        "images": pd.DataFrame({"patient_id": list("aaabc"), "day": [0, 150, 250, 0, 7], "picture": [blank] * 5}),
     }
     found = Pictures.of(Cohort.checked(tables, DICTIONARY, "synthetic"), DICTIONARY)
     assert found is not None
-    assert found.conditions["stage"].tolist() == [0, 1, 1, UNKNOWN]
-    assert found.conditions["cirrhosis"].tolist() == [0, 0, 0, 1]
+    assert found.conditions["stage"].tolist() == [0, 1, 1, UNKNOWN, UNKNOWN]
+    assert found.conditions["cirrhosis"].tolist() == [0, 0, 0, 1, 0]
     assert set(condition_columns(DICTIONARY)) == {"stage", "cirrhosis", "sex"}
 
 
