@@ -83,7 +83,7 @@ def extractor(quick: bool) -> Iterator[Row]:
         reader = ClaimExtractor(dictionary_of(name))
         for bank in BANKS:
             counts = _counted(reader, [n for s in seeds for n in _notes(name, bank, s)], lambda text: text)
-            yield from _scores(f"bank {bank}", name, counts, seeds)
+            yield from _scores("claims read", f"bank {bank}, cohort {name}", counts, seeds)
     for level, amount in LEVELS.items():
         for kind in KINDS:
             rng = np.random.default_rng(9)
@@ -92,7 +92,7 @@ def extractor(quick: bool) -> Iterator[Row]:
             counts = _counted(reader, notes, lambda text, a=amount, k=kind, r=rng: corrupt(text, r, a, (k,)))
             for metric, r in (("recall", 0), ("precision", 1)):
                 hits, of = counts["all"][r]
-                yield share("bank derived, corrupted", f"{kind}, {level}", metric, hits, of, seeds)
+                yield share("claims read", f"bank derived, corrupted: {level}", f"{metric}, {kind}", hits, of, seeds)
 
 
 def _notes(name: str, bank: str, seed: int) -> list[Note]:
@@ -178,8 +178,8 @@ def _errors(setting: str, amount: float, seeds: list[int]) -> Iterator[Row]:
             for i, n in enumerate((len(flagged & touched), len(touched), len(flagged & others), len(others))):
                 counts[i] += n
     for name, (hits, of, false, clean) in found.items():
-        yield share(name, setting, "flagged, with the error", hits, of, seeds)
-        yield share(name, setting, "flagged, without", false, clean, seeds)
+        yield share("planted contradictions", setting, f"{name}: flagged", hits, of, seeds)
+        yield share("planted contradictions", setting, f"{name}: others flagged", false, clean, seeds)
 
 
 # Corrupted text -----------------------------------------------------------------------------------------------------------
@@ -242,8 +242,13 @@ def noticed(quick: bool) -> Iterator[Row]:
             of = max(1, len(touched))
             hits = len((flagged - raised) & touched) / of
             caught = bool(worse) or hits >= 0.1
-            yield row(name, check, "noticed", float(caught), [3], n=len(touched), flagged=round(hits, 3), worse=worse,
-                      expected=check in (ERRORS[name].flagged_by, (ERRORS[name].failed_by or "").split("/")[0]))  # fmt: skip
+            yield row("planted errors", f"noticed by {check}", name, float(caught), [3], n=len(touched), flagged=round(hits, 3),
+                      worse=worse, expected=check in _expected(name))  # fmt: skip
+
+
+def _expected(name: str) -> tuple[str | None, str]:
+    """The checks that are meant to notice an error."""
+    return ERRORS[name].flagged_by, (ERRORS[name].failed_by or "").split("/")[0]
 
 
 def _learn_once() -> None:
