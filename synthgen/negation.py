@@ -87,7 +87,7 @@ def tells_of_the_past(text: str, start: int, end: int) -> bool:
     return leads_to_the_past(text, start) or bool(_EARLIER.search(after))
 
 
-def leads_to_the_past(text: str, start: int, _end: int = 0) -> bool:
+def leads_to_the_past(text: str, start: int) -> bool:
     """Whether what stands before a phrase tells of an earlier day (`no previous biopsy`)."""
     return bool(_EARLIER.search(_left(text, start)[-40:]))
 
