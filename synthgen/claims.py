@@ -191,10 +191,10 @@ class ClaimExtractor:
         kind: Literal["drug", "event"] = "drug" if concept.kind == "drug" else "event"
         when: When = "ever"
         if said == "denied":
-            told = (
-                tells_of_the_past if kind == "event" else leads_to_the_past
-            )  # `given until lately` is a denial of today
-            when = _when(told(mention.text, mention.start, mention.end))
+            past = leads_to_the_past(mention.text, mention.start)  # `given until lately` is a denial of today
+            if kind == "event":
+                past = tells_of_the_past(mention.text, mention.start, mention.end)
+            when = _when(past)
         elif tells_of_the_past(mention.text, mention.start, mention.end):
             when = "earlier"
         elif goes_on(mention.text, mention.start, mention.end):

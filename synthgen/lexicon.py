@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 
 from synthgen.facts import disease_name, is_age, is_sex
 from synthgen.population import code_column, dose_column
-from synthgen.units import forms
 
 if TYPE_CHECKING:
     from synthgen.dictionary import Column, Dictionary
@@ -84,10 +83,6 @@ class Lexicon:
             assert found.lastgroup is not None
             column = self.dictionary.tables[concept.table].columns[concept.column]
             yield found.start(), found.end(), (column.categories or ())[int(found.lastgroup[1:])]
-
-    def phrases(self, column: str) -> list[str]:
-        """The phrases that name a column or one of its categories."""
-        return [phrase for phrase, concept in self._phrases.items() if concept.column == column]
 
     @cached_property
     def age(self) -> str | None:
@@ -275,11 +270,6 @@ def initials(phrase: str) -> str:
 def words_of(name: str) -> list[str]:
     """The words of a column's, category's or code's name, lower case."""
     return re.sub(r"[\s_\-/]+", " ", name).strip().lower().split() or [name.lower()]
-
-
-def unit_forms(column: Column) -> frozenset[str]:
-    """The ways in which a column's unit is written; empty where it has none."""
-    return forms(column.unit) if column.unit else frozenset()
 
 
 def _regex(phrase: str) -> str:
