@@ -17,7 +17,7 @@ from generators.images.spectrum import Spectrum
 
 Pictures = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-EPOCHS, BATCH, NETWORKS = 15, 50, 2
+EPOCHS, BATCH, NETWORKS = 12, 50, 1
 
 
 def scores(

@@ -417,7 +417,14 @@ def test_synthetic_patients_get_pictures_that_keep_to_the_dictionary(tmp_path: P
 @pytest.mark.slow
 def test_bright_patients_get_bright_pictures_with_and_without_privacy(tmp_path: Path):
     patients = cohort(200)
-    longer = {"steps": 250, "pretrain_steps": 250, "batch_size": 16, "learning_rate": 3e-3, "ema": 0.98}
+    longer = {
+        "channels": [16, 16],
+        "steps": 250,
+        "pretrain_steps": 250,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "ema": 0.98,
+    }
     for noise in (QUIET, None):
         generator = ImageDiffusion(dictionary(), TINY | longer)
         charges = [] if noise is None else [c.scaled(noise) for c in generator.charges(200)]

@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from generators.images.settings import Size
 
-GROUPS = 8
+GROUPS, LEAST = (8, 4, 2), 4
+"""How many groups of channels are normalised together, the first that leaves so many in each: alone, a channel would lose its
+brightness."""
 
 
 class Denoiser(nn.Module):
@@ -39,7 +41,7 @@ class Denoiser(nn.Module):
             down_block_types=("DownBlock2D",) * len(widths),
             up_block_types=("UpBlock2D",) * len(widths),
             attention_head_dim=8,
-            norm_num_groups=GROUPS,
+            norm_num_groups=next(g for g in GROUPS if g * LEAST <= widths[0]),
             class_embed_type="identity",
         )
         self.unet: nn.Module = unet

@@ -26,6 +26,7 @@ def patient_loss(settings: Settings, device: str) -> Loss:
     multiplicity = settings.noise_multiplicity
 
     def loss(model: nn.Module, records: Records) -> Tensor:
+        records = {name: v.to(device) for name, v in records.items()}
         images = records["images"]  # [patients, most, channels, side, side]
         patients, side = len(images), images.shape[2:]
         chosen = draws(records["key"], multiplicity)  # [patients, draws]

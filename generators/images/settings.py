@@ -25,7 +25,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "small": Size((64, 64), 1, 2, 1500, 48),
+    "small": Size((64, 64), 1, 2, 1000, 48),
     "medium": Size((64, 128, 192), 2, 2, 20_000, 64),
     "large": Size((64, 128, 192, 256), 2, 2, 60_000, 64),
 }
@@ -102,9 +102,9 @@ class Settings(Entry):
     trainable: Literal["all", "conditioning", "norms", "head"] = "conditioning"
     """What DP-SGD moves: everything, the layers that tell time and condition to the network, its norms and biases, or the last
     layer. Noise grows with the number of weights."""
-    gradient_steps: int = Field(default=40, ge=1, le=100_000)
+    gradient_steps: int = Field(default=20, ge=1, le=100_000)
     """Steps of DP-SGD."""
-    sampling_rate: float = Field(default=0.15, gt=0, le=1)
+    sampling_rate: float = Field(default=0.1, gt=0, le=1)
     """Share of the patients in each step of DP-SGD."""
     noise_multiplicity: int = Field(default=4, ge=1, le=256)
     """Draws of picture, timestep and noise of a patient in a step, averaged before the clip (Dockhorn et al. 2023)."""

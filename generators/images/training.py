@@ -45,6 +45,8 @@ class Trainer:
 
     def __init__(self, model: Denoiser, settings: Settings, device: str = "cpu") -> None:
         self.model = model.to(device).train()
+        if device == "cuda":
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.settings, self.device, self.step = settings, device, 0
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
