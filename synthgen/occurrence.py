@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from privacy.charges import Charge
 from synthgen.errors import ConfigError
+from synthgen.maximum_entropy import logistic, nearest_distribution, sigmoid, tilted
 from synthgen.simulation import simulate
 from synthgen.summaries import first_records
 from synthgen.values import codes
@@ -35,8 +36,8 @@ PERIODS = 6
 """The first day, and fifths of the time to the patient's last day."""
 SIMULATED, POPULATIONS = 2000, 40
 """Simulated patients, and how many populations they come from: over these, features go together only as the dictionary says."""
-PRIOR_SPREAD = 2.0
-"""Standard deviation of the prior of a log odds ratio over the whole range of a feature."""
+BELIEVED = (0.75, 0.25)
+"""Mean and standard deviation of the share of patients with any row, before any patient was asked."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,16 @@ class Occurrence:
         import pandas as pd
 
         count, _, _, period, *kinds = self.layout.split(self._known())
-        odds = self._odds()
-        chance = _sigmoid(odds[0] + _features(record, self.dictionary) @ odds[1:])
-        numbers = _numbers_of_rows(rng.random(len(record)) < chance, count, rng)
+        share, odds = self._share(), self._odds()
+        has = rng.random(len(record)) < sigmoid(odds[0] + _features(record, self.dictionary) @ odds[1:])
+        number = rng.choice(MOST, size=len(record), p=nearest_distribution(count[1:] / share)) + 1
+        numbers = np.where(has, number, 0)
         owner = np.repeat(np.arange(len(record)), numbers)
         columns: dict[str, Any] = {"patient_id": record.ids.to_numpy()[owner]}
         if self.dated:
-            columns["day"] = _days(owner, _distribution(period, self._error), record, self.dictionary, rng)
+            columns["day"] = _days(owner, nearest_distribution(period / share), record, self.dictionary, rng)
         for (name, column), mass in zip(self.kinds.items(), kinds, strict=True):
-            drawn = rng.choice(len(mass), size=len(owner), p=_distribution(mass, self._error))
+            drawn = rng.choice(len(mass), size=len(owner), p=nearest_distribution(mass / share))
             kind = pd.CategoricalDtype(list(column.categories or ()), ordered=column.type == "ordinal")
             columns[name] = pd.Categorical.from_codes(drawn.tolist(), dtype=kind)
         table = pd.DataFrame(columns)
@@ -165,22 +167,28 @@ class Occurrence:
         self._moments = state["occurrence.moments"].double().numpy()
         self._error, self._patients = float(state["occurrence.known"][0]), int(state["occurrence.known"][1])
 
+    def _share(self) -> float:
+        """Of patients with any row: the noisy one and what is believed beforehand, each weighed by how sure it is; above 0."""
+        noisy = 1 - self.layout.split(self._known())[0][0]
+        mean, spread = BELIEVED
+        share = noisy + (mean - noisy) * self._error**2 / (self._error**2 + spread**2)
+        return float(np.clip(share, max(self._error / 10, 0.5 / self._patients), 1.0))
+
     def _odds(self) -> Floats:
         """[1 + features] a and b of logistic(a + b . features), the chance of having any row. How features go together is taken
         from simulated patients, weighed so that their means are the released ones; what is released besides is how patients
         with rows differ from all."""
-        count, everybody, owners, *_ = self.layout.split(self._known())
-        share = float(np.clip(1 - count[0], 0.0, 1.0))
-        sure = max(self._error, 0.5 / self._patients)
-        if not sure < share < 1 - sure:
-            certain: Floats = np.r_[30.0 if share > 0.5 else -30.0, np.zeros(self.layout.features)]
-            return certain
+        _, everybody, owners, *_ = self.layout.split(self._known())
+        share = self._share()
+        if share > 1 - 0.5 / self._patients:
+            everyone: Floats = np.concatenate([[30.0], np.zeros(self.layout.features)])
+            return everyone
         simulated = simulate(self.dictionary, SIMULATED, np.random.default_rng(0), populations=POPULATIONS)
         features = _features(simulated, self.dictionary)
-        weights = _tilted(features, everybody, self._error)
+        weights = tilted(features, everybody, self._error)
         moments = np.r_[share, share * (weights @ features - everybody) + owners]
         design = np.column_stack([np.ones(SIMULATED), features])
-        return _maximum_entropy(design, weights, moments, self._error, self._patients)
+        return logistic(design, weights, moments, self._error, self._patients)
 
     def _known(self) -> Floats:
         return self._before_any_patient() if self._moments is None else self._moments
@@ -255,68 +263,6 @@ def _shares(owner: pd.Series[Any], code: NDArray[np.int64], size: int, ids: pd.I
     np.add.at(found, (place[known], code[known]), 1.0)
     shares: Floats = found / np.maximum(found.sum(axis=1, keepdims=True), 1.0)
     return shares
-
-
-def _distribution(mass: Floats, error: float) -> Floats:
-    """Probabilities from a noisy mean: what lies within the noise is taken as nothing, all nothing as uniform."""
-    kept = np.where(mass > error, mass, 0.0)
-    return kept / kept.sum() if kept.sum() > 0 else np.full(len(mass), 1 / len(mass))
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
-
-
-def _tilted(features: Floats, means: Floats, error: float) -> Floats:
-    """[rows] weights that sum to 1, proportional to exp(features . t), whose means are `means` to within their noise."""
-    variance = np.full(features.shape[1], error**2 + 1e-6)
-    tilt: Floats = np.zeros(features.shape[1])
-    for _ in range(50):
-        logits = features @ tilt
-        weights: Floats = np.exp(logits - logits.max())
-        weights /= weights.sum()
-        centred = features - weights @ features
-        slope = means - weights @ features - variance * tilt
-        curve = (centred * weights[:, None]).T @ centred + np.diag(variance)
-        if np.abs(step := _limited(np.linalg.solve(curve, slope))).max(initial=0.0) < 1e-8:
-            break
-        tilt = tilt + step
-    return weights
-
-
-def _maximum_entropy(design: Floats, weights: Floats, moments: Floats, error: float, patients: int) -> Floats:
-    """Maximises moments . theta - weighted mean of log(1 + exp(design theta)) - precision |b|^2 / 2 by Newton's method.
-
-    The log odds ratios b have a normal prior. Moments of n patients with noise weigh as those of fewer patients without: the
-    variance of a feature of norm at most 1 / sqrt(d), had by half of them, is about 1 / (4 d).
-    """
-    features = design.shape[1] - 1
-    weight = (1 / patients + 4 * features * error**2) / (PRIOR_SPREAD**2 * max(1, features))
-    precision = np.r_[1e-6, np.full(features, weight)]
-    theta: Floats = np.r_[math.log(moments[0] / (1 - moments[0])), np.zeros(features)]
-    for _ in range(50):
-        p = _sigmoid(design @ theta)
-        slope = moments - design.T @ (weights * p) - precision * theta
-        curve = (design * (weights * p * (1 - p))[:, None]).T @ design + np.diag(precision + 1e-9)
-        if np.abs(step := _limited(np.linalg.solve(curve, slope))).max() < 1e-8:
-            break
-        theta = theta + step
-    return theta
-
-
-def _limited(step: NDArray[np.floating[Any]]) -> Floats:
-    """A Newton step of at most 4 in any direction."""
-    limited: Floats = np.asarray(step, dtype=np.float64) * min(
-        1.0, 4.0 / max(1e-12, float(np.abs(step).max(initial=0.0)))
-    )
-    return limited
-
-
-def _numbers_of_rows(has: NDArray[np.bool_], count: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    mass = np.clip(count[1:], 0, None)
-    mass = mass / mass.sum() if mass.sum() > 0 else np.eye(MOST)[0]
-    numbers: NDArray[np.int64] = np.where(has, rng.choice(np.arange(1, MOST + 1), size=len(has), p=mass), 0)
-    return numbers
 
 
 def _days(
