@@ -10,10 +10,8 @@ import cohorts
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ks_2samp
 
 from generators.ehr import EHRVAE, inference, marginals
-from generators.ehr.margins import fit as fit_margins
 from generators.ehr.private_fit import whitened
 from generators.ehr.rules import breakers
 from generators.ehr.transport import Centre, blocks, moments, split
@@ -260,19 +258,6 @@ def test_missing_values_may_drift() -> None:
     )
     assert float(before.mean()) < 0.75
     assert torch.equal(after, torch.where(late.any(dim=1, keepdim=True), 1.0, 0.5))
-
-
-def test_margins_are_moved_to_quantiles() -> None:
-    rng = np.random.default_rng(0)
-    synthetic = torch.from_numpy(rng.normal(0, 1, (4000, 2))).float()
-    real = torch.from_numpy(np.stack([rng.exponential(1, 600), np.full(600, np.nan)], axis=1)).float()
-    synthetic[:10, 0] = torch.nan
-    moved = fit_margins(synthetic, real).move(synthetic)
-    known = moved[10:, 0].numpy()
-    assert ks_2samp(known, real[:, 0].numpy()).statistic < 0.05
-    assert (np.argsort(known) == np.argsort(synthetic[10:, 0].numpy())).mean() > 0.99  # ranks stay
-    assert torch.isnan(moved[:10, 0]).all()
-    assert torch.allclose(moved[:, 1], synthetic[:, 1], atol=1e-5)  # nothing to move it to
 
 
 def test_a_model_survives_saving(fitted: dict[str, EHRVAE], tmp_path: Path) -> None:

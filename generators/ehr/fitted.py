@@ -11,7 +11,6 @@ from torch import Tensor
 
 from generators.ehr.calibration import Calibration
 from generators.ehr.encoding import Records
-from generators.ehr.margins import Margins
 from generators.ehr.model import RecordVAE
 from generators.ehr.process import Chance, Prior, latents, records
 from generators.ehr.transport import Centre, Transport
@@ -20,36 +19,28 @@ from synthgen.errors import WorkspaceError
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, its units, the distribution of its latent vectors, and the maps that move its numbers (if it has any):
-    second moments at visits first, then single columns."""
+    """A model, its units, the distribution of its latent vectors, and the map that moves its numbers (if it has any)."""
 
     model: RecordVAE
     calibration: Calibration
     prior: Prior
     transport: Transport | None = None
-    margins: Margins | None = None
-    static_margins: Margins | None = None
 
     def latents(self, patients: int, chance: Chance) -> tuple[Tensor, Records]:
-        z, static = latents(self.model, self.prior, patients, chance)
-        if self.static_margins is not None:
-            static["static_x"] = self.static_margins.move(static["static_x"])
-        return z, static
+        return latents(self.model, self.prior, patients, chance)
 
     def patients(self, z: Tensor, static: Records, chance: Chance) -> Records:
         """Whole patients in the model's units, moved."""
         made = records(self.model, self.calibration, z, static, chance)
         if self.transport is not None:
             made["x"] = self.transport.move(made, self.model.layout)
-        if self.margins is not None:
-            made["x"] = self.margins.move(made["x"])
         return made
 
     def save(self, folder: Path) -> None:
         """Raises WorkspaceError when it cannot be written."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for name in ("calibration", "prior", "transport", "margins", "static_margins"):
-            if (part := getattr(self, name)) is not None:
+        for name, part in (("calibration", self.calibration), ("prior", self.prior), ("transport", self.transport)):
+            if part is not None:
                 tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part) if f.name != "centre"}
         if self.transport is not None:
             tensors |= {f"centre.{f.name}": getattr(self.transport.centre, f.name) for f in fields(Centre)}
@@ -69,17 +60,11 @@ class Fitted:
             if "transport.shift" in tensors:
                 centre = Centre(**_part(Centre, "centre", tensors))
                 transport = Transport(centre=centre, **_part(Transport, "transport", tensors))
-            margins, static_margins = (
-                Margins(**_part(Margins, name, tensors)) if f"{name}.source" in tensors else None
-                for name in ("margins", "static_margins")
-            )
             return cls(
                 model,
                 Calibration(**_part(Calibration, "calibration", tensors)),
                 Prior(**_part(Prior, "prior", tensors)),
                 transport,
-                margins,
-                static_margins,
             )
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError):
             raise WorkspaceError(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from generators.ehr import marginals, margins, transport
+from generators.ehr import marginals, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
@@ -40,18 +39,13 @@ def fit(
     fitted = Fitted(model, calibration, moments.prior(moments(records).mean(dim=0)))
     target = marginals.statistic(records, layout).mean(dim=0)
     fitted = marginals.match(fitted, target, settings.reference_patients, child_seed(seed, "ehr", "match"))
+    if not layout.numeric:
+        return fitted
     chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-    if layout.numeric:
-        own = transport.split(fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance), layout)
-        centre = Centre.of(own)
-        target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
-        fitted = replace(fitted, transport=transport.fit(own, centre, target))
-    made = fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance)
-    return replace(
-        fitted,
-        margins=margins.fit(made["x"], records["x"]),
-        static_margins=margins.fit(made["static_x"], records["static_x"]),
-    )
+    own = transport.split(fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance), layout)
+    centre = Centre.of(own)
+    target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
+    return Fitted(fitted.model, calibration, fitted.prior, transport.fit(own, centre, target))
 
 
 def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:
