@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 TINY = {
     "hidden": 32, "layers": 2, "heads": 2, "vocabulary": 900, "pretrain_patients": 60, "pretrain_steps": 40, "steps": 3,
     "finetune_epochs": 2, "definitions": 0, "sampling_rate": 0.5, "max_notes": 3, "max_tokens": 300, "rank": 2,
+    "targets": ("q_proj", "lm_head"),
 }  # fmt: skip
 
 
@@ -179,7 +180,7 @@ def test_under_dp_the_low_rank_weights_move_and_nothing_else(generator: NoteLM, 
     low = adapter.trained(generator._model)
     moved = {k for k, v in low.items() if ".lora_B." in k and v.abs().max() > 0}
     assert moved == {k for k in low if ".lora_B." in k}
-    assert {k.split(".lora_")[0].split(".")[-1] for k in low} == set(generator.settings.targets)
+    assert {k.split(".lora_")[0].split(".")[-1] for k in low} == {"q_proj", "lm_head"}
     trainable = [n for n, p in generator._model.named_parameters() if p.requires_grad]
     assert all(".lora_B." in n for n in trainable)
 
@@ -346,3 +347,21 @@ def test_its_charges_are_its_own_and_come_from_public_numbers(generator: NoteLM)
     assert gradient.sampling_rate == pytest.approx(fit.LARGEST_SAMPLE / 1000)
     spent = gradient.steps * gradient.sampling_rate**2 / gradient.noise_multiplier**2
     assert spent == pytest.approx(1 - generator.settings.occurrence_share)
+
+
+def test_rows_as_long_as_noise_are_shrunk_to_nothing() -> None:
+    rows = torch.tensor([[3.0, 4.0], [0.1, 0.1], [1.0, 1.0]])
+    found = fit.shrunk(rows, 0.5)
+    assert torch.allclose(found[0], rows[0] * (1 - 1 / 25))
+    assert not found[1].any()
+    assert torch.allclose(found[2], rows[2] / 2)
+
+
+def test_public_notes_stay_likely(generator: NoteLM, cohort: Cohort) -> None:
+    """However large the steps are, public notes do not cost more than the drift allows."""
+    wild = NoteLM(generator.dictionary, TINY | {"step_rate": 100.0, "drift": 0.05})
+    wild._backbone = generator._backbone
+    public = wild._public()
+    before = fit._nats(generator._ready().model, public)
+    wild.fit(session(wild, cohort), 0, quiet)
+    assert fit._nats(wild._model, public) <= before + 0.05 + 1e-4

@@ -30,11 +30,11 @@ def attached(model: nn.Module, settings: Settings) -> Any:
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(0)
-        config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=list(settings.targets))
+        config = LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=list(settings.layers_trained))
         try:
             found: Any = get_peft_model(_without_dropout(model), config).train()  # Opacus' hooks sleep in eval mode
         except ValueError:
-            layers = " or ".join(settings.targets)
+            layers = " or ".join(settings.layers_trained)
             raise ConfigError(f"generators.notes.targets: the model has no layer called {layers}") from None
     for name, weight in found.named_parameters():
         weight.requires_grad_(".lora_B." in name)

@@ -34,14 +34,17 @@ def quiet() -> Iterator[None]:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.set_verbosity_error()
+        logging.disable_progress_bar()
         try:
             yield
         finally:
             logging.set_verbosity(before)
+            if bars:
+                logging.enable_progress_bar()
 
 
 def small(tokens: Tokens, settings: Settings, seed: int) -> Backbone:

@@ -30,8 +30,8 @@ from synthgen.generator import Progress
 from synthgen.occurrence import Occurrence
 from synthgen.threads import one_thread
 
-PUBLIC_PATIENTS = 60
-"""Simulated patients from whose notes clip norm and directions of the low-rank weights come."""
+PUBLIC_PATIENTS = 40
+"""Simulated patients from whose notes clip norm and directions of the low-rank weights come, and how far fitting may drift."""
 
 
 class NoteLM:

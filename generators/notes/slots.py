@@ -17,7 +17,7 @@ from synthgen.population import code_column
 
 UNIT, DISEASE, DAY, AGE, NUMBER = "{#unit}", "{#disease}", "{#day}", "{#age}", "{#number}"
 """The unit of the value before it; the disease; the note's day; the patient's age on it; a number the record does not hold."""
-STATES = ("high", "low", "rising", "falling", "stable", "active", "stopped", "worse", "same", "better")
+STATES = ("high", "low", "normal", "rising", "falling", "stable", "active", "stopped", "worse", "same", "better")
 """What a prompt says of a value."""
 _NAMED = ("label", "name")
 _SLOT_OR_NUMBER = re.compile(r"\{[^{}]+\}|\d+(?:\.\d+)?")
@@ -135,8 +135,7 @@ class Catalogue:
             told = [name(fact.column, 0), state("active" if fact.active else "stopped")]
             return [*told, value(fact.column)] if fact.value else told
         if self._is_numeric(fact):
-            flags = [fact.flag] if fact.flag in ("high", "low") else []
-            return [value(fact.column), *map(state, flags), *([state(fact.trend)] if fact.trend else [])]
+            return [value(fact.column), *(state(word) for word in (fact.flag, fact.trend) if word)]
         return [category(fact.column, fact.value)]
 
     @staticmethod
