@@ -52,7 +52,7 @@ class Settings(BaseModel):
     momentum: float = Field(default=0.7, ge=0, lt=1)
     """How much of the running mean of the answers a step keeps."""
     drift: float = Field(default=0.1, gt=0, le=100)
-    """How many nats a token public notes may cost more after DP-SGD: more of it is more of the cohort's manner and less language."""
+    """How many nats a token public notes may cost more after DP-SGD: more drift, more of its manner and less language."""
     clip_quantile: float = Field(default=0.5, gt=0, lt=1)
     """The clip norm is this quantile of the gradient norms of simulated patients."""
     occurrence_share: float = Field(default=0.15, gt=0, lt=1)
