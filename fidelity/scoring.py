@@ -71,6 +71,15 @@ def discrimination(task: Task, truth: pd.DataFrame, prediction: Floats, rng: np.
     return _rate(pairs(task, truth, prediction), len(truth), rng)
 
 
+def most_gained(
+    task: Task, truth: pd.DataFrame, prediction: Floats, other: Floats, rng: np.random.Generator, tail: float
+) -> float:
+    """The upper end of the interval of what `prediction` gains in concordance over `other` in the same patients."""
+    draws = _draws(len(truth), rng)
+    values = [np.mean([p.of_draws(draws) for p in pairs(task, truth, guess)], axis=0) for guess in (prediction, other)]
+    return float(np.nanquantile(values[0] - values[1], 1 - tail))
+
+
 def concordance(task: Task, truth: pd.DataFrame, prediction: Floats) -> float:
     """The same without an interval."""
     found = [p.of_draws(np.ones((1, len(truth))))[0] for p in pairs(task, truth, prediction)]

@@ -87,10 +87,11 @@ def spellings(value: float) -> set[str]:
 
 
 def leaks(text: str) -> list[str]:
-    """What of the planted patients stands in a text, whatever its escapes."""
+    """What of the planted patients stands in a text, whatever its escapes; a number that starts within another is not it."""
     text = html.unescape(text)
     found = [identity for identity in REAL_IDS if identity in text]
-    return found + [s for values in PLANTED.values() for v in values for s in spellings(v) if s in text]
+    planted = {s for values in PLANTED.values() for v in values for s in spellings(v)}
+    return found + [s for s in planted if re.search(rf"(?<!\d){re.escape(s)}", text)]
 
 
 def test_planted_values_are_there_to_be_found():
@@ -162,11 +163,11 @@ class TestPage:
 
 def test_sections_in_the_order_an_officer_reads():
     assert Page(internal()).headings == [
-        context().claim.headline, "Verdict", "Budget", "Utility", "Fidelity", "Audit", "Flags", "Outside the guarantee",
-        "Time and memory",
+        context().claim.headline, "Verdict", "The cohort in pictures", "Scorecard", "Budget", "Utility", "Fidelity", "Audit",
+        "Flags", "Outside the guarantee", "Time and memory",
     ]  # fmt: skip
     assert Page(released()).headings == [
-        context().claim.headline, "Budget", "The synthetic cohort", "Flags", "Outside the guarantee",
+        context().claim.headline, "The cohort in pictures", "Scorecard", "Budget", "Fidelity", "Flags", "Outside the guarantee",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -53,11 +53,7 @@ def budget(spending: Spending) -> str:
 @styled
 def scale(findings: Sequence[Finding]) -> str:
     """Findings between their floor (independent columns) and their ceiling (another real sample)."""
-    placed = [
-        (f, *_placed(f))
-        for f in findings
-        if f.floor is not None and f.ceiling is not None and f.floor != f.ceiling and f.verdict != "information"
-    ]
+    placed = [(f, *_placed(f)) for f in findings if f.verdict != "information" and _spans(f)]
     if not placed:
         return ""
     figure, axes = one_panel(0.7 + 0.27 * len(placed))
@@ -73,13 +69,22 @@ def scale(findings: Sequence[Finding]) -> str:
 
 
 @styled
-def forest(findings: Sequence[Finding], label: str, reference: str = "", even: float | None = None) -> str:
+def forest(
+    findings: Sequence[Finding],
+    label: str,
+    reference: str = "",
+    even: float | None = None,
+    against: Literal["ceiling", "bound"] = "ceiling",
+    by_column: bool = False,
+) -> str:
     """Values with their intervals, one a row, beside what they are read against.
 
     Args:
         label: of the axis.
-        reference: what a finding's `ceiling` is called; without it none is drawn.
-        even: the value that means nothing was learnt (0.5 of an AUC).
+        reference: what a finding's `ceiling` (or what else it stands `against`) is called; without it none is drawn.
+        even: the value that means nothing was learnt (0.5 of an AUC), or no effect.
+        against: what the reference is.
+        by_column: whether a row is named by the finding's column alone.
     """
     if not findings:
         return ""
@@ -87,22 +92,29 @@ def forest(findings: Sequence[Finding], label: str, reference: str = "", even: f
     if even is not None:
         axes.axvline(even, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for row, finding in enumerate(findings):
-        if reference and finding.ceiling is not None:
-            axes.plot(
-                finding.ceiling, row, marker="d", markersize=8, color=PAPER, markeredgecolor=REAL, markeredgewidth=1.4
-            )
+        mark = getattr(finding, against)
+        if reference and mark is not None:
+            axes.plot(mark, row, marker="d", markersize=8, color=PAPER, markeredgecolor=REAL, markeredgewidth=1.4)
         _row(axes, row, finding, finding.value, finding.low, finding.high)
         if finding.prior is not None:
             _hollow(axes, row, finding.prior)
     axes.set_xlabel(label)
     axes.margins(x=0.06)
-    _rows(axes, findings, reference if any(f.ceiling is not None for f in findings) else "")
+    _rows(axes, findings, reference if any(getattr(f, against) is not None for f in findings) else "", by_column)
     return as_svg(figure, f"{label}: {len(findings)} values with their intervals")
 
 
 def words(finding: Finding) -> str:
     """A finding's name as it is read."""
     return " · ".join(part.replace("_", " ") for part in finding.name.split("/"))
+
+
+def _spans(finding: Finding) -> bool:
+    """Whether its floor is worse than its ceiling, so that there is a scale to place it on."""
+    if finding.floor is None or finding.ceiling is None or finding.better == "target":
+        return False
+    gap = finding.ceiling - finding.floor
+    return (gap if finding.better == "higher" else -gap) > 0
 
 
 def _placed(finding: Finding) -> tuple[float, float | None, float | None]:
@@ -132,9 +144,10 @@ def _row(axes: Axes, row: int, finding: Finding, value: float, low: float | None
     )
 
 
-def _rows(axes: Axes, findings: Sequence[Finding], reference: str = "") -> None:
+def _rows(axes: Axes, findings: Sequence[Finding], reference: str = "", by_column: bool = False) -> None:
     """Names on the left, first finding on top, and what the marks mean above."""
-    axes.set_yticks(range(len(findings)), [words(f) for f in findings], color=INK)
+    names = [(f.column or f.metric).replace("_", " ") if by_column else words(f) for f in findings]
+    axes.set_yticks(range(len(findings)), names, color=INK)
     axes.set_ylim(len(findings) - 0.4, -0.6)
     axes.grid(axis="x")
     axes.spines[["left", "bottom"]].set_visible(False)

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from synthgen.claim import up
 from synthgen.gate import objections, to_drop
 from synthgen.queue import patients_of
+from synthgen.report.scorecard import scorecard
 
 if TYPE_CHECKING:
     from synthgen.findings import Audience, Finding
@@ -61,6 +62,7 @@ def as_dict(context: ReportContext, audience: Audience) -> dict[str, Any]:
             "spending": asdict(context.spending) if context.spending else None,
             "verdicts": _verdicts(context),
             "objections": objections(context, {}),
+            "scorecard": [asdict(criterion) for criterion in scorecard(context, audience)],
             "stages": [asdict(s) for s in context.stages],
         }
     return content
@@ -104,6 +106,7 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
         "spending": context.spending,
         "counts": _verdicts(context),
         "objections": objections(context, {}),
+        "scorecard": scorecard(context, audience),
         "most_reasons": MOST_REASONS,
         "charts": charts,
         **by_section,
@@ -122,6 +125,8 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
 def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dict[str, Any]:
     from synthgen.cohort import concatenate
     from synthgen.report import cohort_charts, finding_charts
+    from synthgen.report.calibration_chart import calibration
+    from synthgen.report.subgroup_chart import subgroups
     from synthgen.report.tradeoff_chart import tradeoff
 
     halves = [cohort for cohort in (context.train, context.holdout) if cohort is not None]
@@ -131,8 +136,26 @@ def _charts(context: ReportContext, by_section: dict[str, list[Finding]]) -> dic
         "budget": finding_charts.budget(context.spending) if context.spending else "",
         "fidelity": finding_charts.scale([f for f in by_section["fidelity"] if f.column is None]),
         "utility": finding_charts.forest(
-            [f for f in by_section["utility"] if f.check != "gain"], "value", "trained on real"
+            [f for f in by_section["utility"] if _is_performance(f)], "value", "trained on real"
         ),
+        "estimands": finding_charts.forest(
+            [f for f in by_section["utility"] if f.check == "estimands"],
+            "estimate",
+            "real patients",
+            0.0,
+            "bound",
+            True,
+        ),
+        "hazards": finding_charts.forest(
+            [f for f in by_section["fidelity"] if f.check == "hazards" and f.column],
+            "log hazard ratio for one standard deviation",
+            "real patients",
+            0.0,
+            "bound",
+            True,
+        ),
+        "subgroups": subgroups([*by_section["fidelity"], *by_section["utility"]]),
+        "calibration": calibration(by_section["utility"]),
         "audit": finding_charts.forest(
             [f for f in by_section["audit"] if "auc" in f.metric.lower()], "AUC of the attack", even=0.5
         ),
@@ -151,17 +174,24 @@ def _sections(
     present = {
         ("claim", "Claim"): True,
         ("verdict", "Verdict"): internal,
+        ("pictures", "The cohort in pictures"): bool(charts["trajectories"] or charts["survival"]),
+        ("scorecard", "Scorecard"): True,
         ("budget", "Budget"): bool(context.spending or context.claim.charges),
         ("utility", "Utility"): bool(by_section["utility"]),
-        ("fidelity", "Fidelity" if internal else "The synthetic cohort"): bool(
-            by_section["fidelity"] or by_section["rules"] or charts["trajectories"] or charts["survival"]
-        ),
+        ("fidelity", "Fidelity"): bool(by_section["fidelity"] or by_section["rules"]),
         ("audit", "Audit"): bool(by_section["audit"]),
         ("flags", "Flags"): internal or bool(context.flags),
         ("outside", "Outside the guarantee"): True,
         ("stages", "Time and memory"): bool(context.stages),
     }
     return [section for section, shown in present.items() if shown]
+
+
+def _is_performance(finding: Finding) -> bool:
+    """Whether it belongs in the picture of what models reach, beside those trained on real patients."""
+    if finding.check == "utility":
+        return finding.metric.startswith("tstr_") and finding.column is None
+    return finding.check not in ("gain", "estimands", "model-ranking")
 
 
 def _in_section(context: ReportContext, section: str) -> list[Finding]:
