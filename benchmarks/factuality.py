@@ -314,7 +314,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
 def line(r: Row) -> str:
     interval = f"{r['low']:.3f}..{r['high']:.3f}" if r["low"] is not None else ""
     rest = f"flagged {r['flagged']:.2f} {', '.join(r['worse'])}" if "worse" in r else ""
-    return f"{r['system']:<38}{r['setting']:<28}{r['metric']:<34}{r['value']:>8.3f}  {interval:<16}{r['n'] or '':>6} {rest}"
+    return f"{r['system']:<38}{r['setting']:<38}{r['metric']:<40}{r['value']:>8.3f}  {interval:<16}{r['n'] or '':>6} {rest}"
 
 
 def main() -> None:

@@ -48,7 +48,9 @@ def planted(
         touched |= _mistold(before, mine, cohort.of(chosen), dictionary) if name in TOLD else _changed(before, mine)
         mine = mine.copy()
         mine.attrs = {}
-        tables[table] = pd.concat([frame[~frame["patient_id"].isin(chosen)], mine], ignore_index=True)
+        tables[table] = pd.concat([frame[~frame["patient_id"].isin(chosen)], mine], ignore_index=True).astype(
+            frame.dtypes.to_dict()
+        )
     return replace(cohort, **tables), touched
 
 
