@@ -111,7 +111,7 @@ def _flags(name: str, column: Column, reader: Reader, holdout: Pictures, synthet
         of_category = expected[known == category]
         if len(of_category) < FEWEST_TO_FLAG:
             continue
-        threshold = np.quantile(of_category, ODD)
+        threshold = np.quantile(of_category, ODD, method="lower")  # among fewer than 100, the least of them
         for row in np.flatnonzero((recorded == category) & (margins < threshold)):
             patient = str(synthetic.patients[row])
             flag = _flag(patient, name, column, int(category), float(threshold - margins[row]))

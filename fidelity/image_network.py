@@ -1,9 +1,10 @@
 """A small convolutional network: what it was trained to tell makes its features see what matters in this domain.
 
 Three stages of 3 x 3 convolution, GroupNorm and halving, averaged over the picture into 32 features, and a linear head for each
-question. Questions are the conditions of the record and, where asked for, how a picture was *spoilt*: not at all, blurred,
-noisy, a ghost (drawn from the normal distribution of the pictures' principal components), or two patients overlaid. The last
-question makes the features sensitive to the faults of generators, which a picture's condition says nothing of.
+question. Questions are the conditions of the record and, where asked for, how a picture was *spoilt*: not at all, blurred, noisy,
+a ghost (drawn from the normal distribution of the pictures' principal components), two patients overlaid, or torn (each pixel
+another patient's). The last question makes the features sensitive to the faults of generators, which a picture's condition says
+nothing of.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ STEPS = (120, 300)
 """Fewest and most training steps; between them, `EPOCHS` passes."""
 EPOCHS = 15
 RATE, DECAY = 3e-3, 1e-2
-SPOILT = ("whole", "blurred", "noisy", "ghost", "overlaid")
+SPOILT = ("whole", "blurred", "noisy", "ghost", "overlaid", "torn")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network. Features are scaled so that the pictures it learnt from have a total variance of 1."""
+    """A trained network. Features are squashed, each to within two standard deviations of the pictures it learnt from: beyond
+    those a network extrapolates, and how far away it puts what it never saw means nothing. Those pictures have a total variance
+    of nearly 1."""
 
     body: Any
     heads: dict[str, Any]
@@ -57,11 +60,12 @@ class Network:
             _train(body, heads, small, {name: conditions[name] for name in asked}, spoil, rng)
         found = _features(body, small)
         centre, spread = found.mean(axis=0), np.maximum(found.std(axis=0), 0.05 * found.std() + 1e-9)
-        return cls(body, heads, centre, spread * np.sqrt(found.shape[1]))
+        return cls(body, heads, centre, spread)
 
     def features(self, pixels: Bytes) -> Floats:
         """[n, 2 * WIDTH]."""
-        return (_features(self.body, shrunk(pixels)) - self.centre) / self.spread
+        standard = (_features(self.body, shrunk(pixels)) - self.centre) / self.spread
+        return np.asarray(2 * np.tanh(standard / 2) / np.sqrt(standard.shape[1]))
 
     def scores(self, pixels: Bytes, name: str) -> Floats:
         """[n, categories] log odds of each category of a condition it was trained on."""
@@ -70,7 +74,7 @@ class Network:
         from synthgen.threads import one_thread
 
         with one_thread(), torch.no_grad():
-            found = torch.cat([self.heads[name](self.body(part)) for part in _tensor(shrunk(pixels)).split(256)])
+            found = torch.cat([self.heads[name](self.body(part)) for part in _parts(shrunk(pixels))])
         return found.numpy().astype(np.float64)
 
 
@@ -112,7 +116,7 @@ def _train(
                 heads[name](features), known, ignore_index=UNKNOWN, reduction="sum"
             ) / max(1, int((known != UNKNOWN).sum()))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
 
@@ -141,11 +145,14 @@ def _spoilt(batch: Bytes, ghosts: _Ghosts, rng: np.random.Generator) -> tuple[By
 
     kind = rng.integers(0, len(SPOILT), len(batch))
     result = batch.astype(np.float64)
-    blurred, noisy, ghost, overlaid = (np.flatnonzero(kind == k) for k in range(1, len(SPOILT)))
+    blurred, noisy, ghost, overlaid, torn = (np.flatnonzero(kind == k) for k in range(1, len(SPOILT)))
     reach = (0, *(2 * [rng.uniform(0.4, 1.5)]), *([0] * (batch.ndim - 3)))
     result[blurred] = gaussian_filter(result[blurred], reach)
     result[noisy] += rng.normal(0, rng.uniform(4, 30), result[noisy].shape)
     result[ghost] = ghosts.drawn(len(ghost), rng).reshape(result[ghost].shape)
+    for row in torn:
+        of = rng.integers(0, len(batch), batch[row].shape)  # of which picture each pixel is
+        result[row] = np.take_along_axis(batch, of[None], axis=0)[0]
     result[overlaid] = (result[overlaid] + batch[rng.integers(0, len(batch), len(overlaid))]) / 2
     return np.rint(np.clip(result, 0, 255)).astype(np.uint8), kind
 
@@ -156,8 +163,12 @@ def _features(body: Any, pixels: Bytes) -> Floats:
     from synthgen.threads import one_thread
 
     with one_thread(), torch.no_grad():
-        parts = [body(part) for part in _tensor(pixels).split(256)]
+        parts = [body(part) for part in _parts(pixels)]
     return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _parts(pixels: Bytes, size: int = 256) -> list[torch.Tensor]:
+    return [_tensor(pixels[start : start + size]) for start in range(0, len(pixels), size)]
 
 
 def _tensor(pixels: Bytes) -> torch.Tensor:

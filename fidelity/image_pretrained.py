@@ -51,8 +51,8 @@ def _features(network: Any, pixels: Bytes) -> Floats:
 
     from synthgen.threads import one_thread
 
-    colour = np.stack([fitted(picture, SIDE, 3) for picture in pixels]).astype(np.float32) / 255
-    planes = torch.from_numpy((colour - np.float32(_MEAN)) / np.float32(_SPREAD)).permute(0, 3, 1, 2)
+    colour = np.stack([fitted(picture, SIDE, 3) for picture in pixels]) / 255
+    planes = torch.from_numpy((colour - np.array(_MEAN)) / np.array(_SPREAD)).float().permute(0, 3, 1, 2)
     with one_thread(), torch.no_grad():
-        parts = [network.extract_features(part).mean(dim=(2, 3)) for part in planes.split(64)]
+        parts = [network.extract_features(planes[k : k + 64]).mean(dim=(2, 3)) for k in range(0, len(planes), 64)]
     return torch.cat(parts).numpy().astype(np.float64)

@@ -334,11 +334,12 @@ def test_spoilt_pictures_lie_between(real):
     from scipy.ndimage import gaussian_filter
 
     base = cohort(160, 3, "synthetic", "SYN")
-    blurred = gaussian_filter(pixels_of(base).astype(float), (0, 0.7, 0.7)).round().astype(np.uint8)
+    blurred = gaussian_filter(pixels_of(base).astype(float), (0, 0.4, 0.4)).round().astype(np.uint8)
     (found,) = (f for f in Images().run(evidence(real, with_pictures(base, blurred))) if f.metric == "frechet")
     assert found.ceiling is not None
     assert found.floor is not None
-    assert 3 * found.ceiling < found.value < found.floor / 3
+    assert 3 * found.ceiling < found.value < found.floor / 2
+    assert found.verdict == "inconclusive"
 
 
 def test_one_picture_over_and_over_fails_for_sameness(real):
@@ -356,7 +357,7 @@ def test_pictures_of_the_wrong_patients_disagree_with_the_record(real):
     assert set(found) == {"stage", "cirrhosis"}  # sex is not shown, and not asked
     assert {f.verdict for f in found.values()} == {"fail"}
     flags = ImageAgreement().flags(case)
-    assert len({f.patient_id for f in flags}) > 80
+    assert len({f.patient_id for f in flags}) > 40  # of 160; honest cohorts: about 2 (1 in 81 of each category)
     assert {(f.reason, f.reads_real_data) for f in flags} == {("image disagrees with record", True)}
 
 
