@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from generators.ehr import EHRVAE, inference, marginals
-from generators.ehr.private_fit import whitened
+from generators.ehr.charges import GRADIENT
 from generators.ehr.rules import breakers
+from generators.ehr.scores import whitened
 from generators.ehr.transport import Centre, blocks, moments, split
 from generators.ehr.transport import fit as fit_transport
 from privacy.charges import Charge
@@ -173,6 +174,20 @@ def test_every_charge_is_used_and_no_more(name: str, cache: Path) -> None:
     for charge in generator.charges(PATIENTS):
         with pytest.raises(Unaccounted, match="all are used"):
             session.sum(lambda rows: rows["end"].unsqueeze(1), 1.0, charge.name)
+
+
+def test_dp_sgd_is_offered(cache: Path) -> None:
+    """A share of the budget buys steps on the model's own numbers; all of them are taken, and move it."""
+    shares = {"location": 0.05, "scale": 0.1, "gradient": 0.2, "summary": 0.65}
+    generator = make("pbc", cache, shares=shares, gradient_steps=3, gradient_numbers=8)
+    charge = next(c for c in generator.charges(PATIENTS) if c.name == GRADIENT)
+    assert charge.steps / charge.noise_multiplier**2 == pytest.approx(0.2)
+    session = session_of(generator, cohorts.simulated(generator.dictionary))
+    generator.fit(session, 0, silent)
+    with pytest.raises(Unaccounted, match="all are used"):
+        session.sum(lambda rows: rows["end"].unsqueeze(1), 1.0, GRADIENT)
+    assert generator._fitted is not None
+    assert generator._fitted.model.parameters_of.step.abs().max() > 0
 
 
 def test_charges_depend_on_public_numbers_only() -> None:
