@@ -274,6 +274,43 @@ def test_the_cache_of_keys_and_values_changes_no_token(generator: NoteLM, cohort
     assert written == generator.catalogue.fill(cut, page.facts, page.day)
 
 
+@pytest.mark.slow
+def test_a_local_folder_in_hugging_faces_format(
+    dictionary: Dictionary, cohort: Cohort, generator: NoteLM, tmp_path: Path
+) -> None:
+    """Any causal language model, with its own tokenizer that knows no slot, and an output layer longer than its vocabulary."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    own = generator._ready().tokens.tokenizer
+    folder = tmp_path / "model"
+    PreTrainedTokenizerFast(tokenizer_object=own, eos_token="{#end}").save_pretrained(folder)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=own.get_vocab_size() + 7, num_key_value_heads=2, **size)).save_pretrained(
+        folder
+    )
+    settings = {"backbone": str(folder), "finetune_epochs": 1, "rank": 2, "max_tokens": 200, "max_notes": 1}
+    made = NoteLM(dictionary, settings)
+    made.pretrain(0, tmp_path / "cache", quiet)
+    before = {k: v.clone() for k, v in made._ready().model.state_dict().items()}
+    made.fit(Session(made.encode(cohort), (), 24), 0, quiet)
+    low = adapter.trained(made._model)
+    assert {k.split(".lora_")[0].split(".")[-1] for k in low} == {"q_proj", "v_proj"}
+    assert all(torch.equal(v, before[k]) for k, v in adapter.frozen(made._model).items())
+    assert all(v.abs().max() > 0 for k, v in low.items() if ".lora_B." in k)
+    (tmp_path / "saved").mkdir()
+    made.save(tmp_path / "saved")
+    assert {p.name for p in (tmp_path / "saved").iterdir()} == {
+        "model.safetensors",
+        "model.json",
+    }  # its weights stay where they are
+    other = NoteLM(dictionary, settings)
+    other.load(tmp_path / "saved")
+    record = Cohort(cohort.patients, cohort.visits, origin="synthetic").of(list(cohort.ids)[:2])
+    first, second = (g.extend(record, np.random.default_rng(3)).notes for g in (made, other))
+    assert first is not None
+    assert first.equals(second)
+
+
 # Model files and errors ---------------------------------------------------------------------------------------------------
 def test_what_is_saved_is_what_is_loaded(
     generator: NoteLM, cohort: Cohort, dictionary: Dictionary, tmp_path: Path

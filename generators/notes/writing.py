@@ -53,6 +53,8 @@ def _continue(
     place = (seen.cumsum(dim=1) - 1).clamp(min=0)
     out = model(input_ids=numbers, attention_mask=seen, position_ids=place, use_cache=True)
     place = place[:, -1:]
+    unused = out.logits.shape[-1] - allowed.shape[1]  # rows of a pretrained output layer that are no token
+    allowed = torch.nn.functional.pad(allowed, (0, unused), value=False)
     drawn: list[Tensor] = []
     going = torch.ones(len(prompts), dtype=torch.bool)
     for step in range(settings.max_tokens - min(map(len, prompts))):
