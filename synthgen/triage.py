@@ -9,7 +9,7 @@ estimated, so the estimate does not depend on what the queue prefers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
@@ -60,6 +60,32 @@ class Estimate:
             f"({CONFIDENCE:.0%} interval {self.low:.1%} to {self.high:.1%}) after {self.rejected:,} were rejected"
         )
         return text + ("; reviewers saw flags that read real patients" if self.saw_real_data else "")
+
+
+def estimated(
+    strata: Sequence[tuple[Sequence[str], Sequence[str]]], decided: Mapping[str, bool], saw_real_data: bool
+) -> Estimate:
+    """What the looks say of the patients that were not rejected.
+
+    Args:
+        strata: (patients, those of them that were looked at because a random order said so), such as flagged patients and others.
+            Each is counted by its random looks, and exactly once everybody in it was looked at.
+        decided: patient -> whether it was found wrong, for every look.
+    """
+    counts = [_count(patients, looked, decided) for patients, looked in strata]
+    patients, rejected = sum(len(stratum) for stratum, _ in strata), sum(decided.values())
+    left = max(patients - rejected, 1)
+    value, low, high = (max(sum(getattr(c, k) for c in counts) - rejected, 0) / left for k in ("value", "low", "high"))
+    return Estimate(len(decided), patients, rejected, value, low, high, saw_real_data)
+
+
+def _count(patients: Sequence[str], looked: Sequence[str], decided: Mapping[str, bool]) -> Count:
+    """Wrong patients of one stratum; the two strata share the error (Bonferroni)."""
+    count = wrong_among(len(patients), len(looked), sum(decided[p] for p in looked), 1 - (1 - CONFIDENCE) / 2)
+    answers = [decided[p] for p in patients if p in decided]
+    known, most = sum(answers), len(patients) - len(answers) + sum(answers)
+    low, high = max(count.low, known), max(min(count.high, most), known)
+    return Count(min(max(count.value, known), high), low, high, len(patients))
 
 
 class Triage:
@@ -120,15 +146,9 @@ class Triage:
 
     @property
     def estimate(self) -> Estimate:
-        """How many of the patients that are left are wrong. Flagged patients and others are counted apart, each by the random
-        looks among them, and exactly once all of them were looked at."""
-        counts = [self._count(stratum, 1 - (1 - CONFIDENCE) / 2) for stratum in self._strata()]
-        rejected = sum(self.decided.values())
-        left = max(len(self.patients) - rejected, 1)
-        value, low, high = (
-            max(sum(getattr(c, key) for c in counts) - rejected, 0) / left for key in ("value", "low", "high")
-        )
-        return Estimate(len(self.decided), len(self.patients), rejected, value, low, high, self._marked)
+        """How many of the patients that are left are wrong."""
+        strata = [(stratum, self._at_random(stratum)) for stratum in self._strata()]
+        return estimated(strata, self.decided, self._marked)
 
     def looks_left(self, margin: float) -> int:
         """Looks until the rate is known to within `margin`: at all flagged patients, and at others in random order."""
@@ -151,14 +171,6 @@ class Triage:
                     break
                 looked.append(patient)
         return looked
-
-    def _count(self, stratum: list[str], confidence: float) -> Count:
-        looked = self._at_random(stratum)
-        count = wrong_among(len(stratum), len(looked), sum(self.decided[p] for p in looked), confidence)
-        known = sum(self.decided.get(p, False) for p in stratum)  # wrong ones found in any way
-        most = len(stratum) - sum(p in self.decided for p in stratum) + known
-        low, high = max(count.low, known), max(min(count.high, most), known)
-        return Count(min(max(count.value, known), high), low, high, len(stratum))
 
     def _case(self, patient: str) -> frozenset[str]:
         return frozenset(f.reason for f in self.flags.get(patient, ()))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from privacy.files import write_durably
 from synthgen.errors import ConfigError, NotReleasable, WorkspaceError
 from synthgen.release import BUNDLE, release
-from synthgen.review import log, outcome, passwords, reviews
+from synthgen.review import learning, log, outcome, passwords, reviews
 from synthgen.review.approval import statement_of, to_sign
 from synthgen.review.dossier import blockers, context_with
 from synthgen.review.people import names
@@ -122,7 +122,7 @@ def approve(
         with database.read() as connection:
             _must_be(find(connection, found.id), "proposed")
             context, taken, unsettled = _evidence(connection, run, found)
-            review = _summary(connection, run.id)
+            review = _summary(connection, run, context)
             everyone = names(connection)
             sealed = connection.execute(sa.select(PEOPLE.c.sealed_key).where(PEOPLE.c.id == by.id)).scalar_one()
         if reasons := [b.reason for b in blockers(context, taken, unsettled)]:
@@ -216,10 +216,15 @@ def _evidence(connection: sa.Connection, run: Run, found: Release) -> tuple[Repo
     return context, accepted(connection, found.id), outcome.unsettled(connection, run.id)
 
 
-def _summary(connection: sa.Connection, run: str) -> list[dict[str, Any]]:
+def _summary(connection: sa.Connection, run: Run, context: ReportContext) -> list[dict[str, Any]]:
     """What reviews came to, for the bundle: those that showed no real-data flag, so that no number from inside is in it."""
-    found = [r for r in reviews.of_run(connection, run) if not r.real_data]
-    return [asdict(outcome.outcome(connection, r)) for r in found]
+    found = [r for r in reviews.of_run(connection, run.id) if not r.real_data]
+    patients = [str(p) for p in context.synthetic.ids]
+    return [
+        asdict(outcome.outcome(connection, r))
+        | {"statement": str(learning.estimate(connection, r, patients, run.flags))}
+        for r in found
+    ]
 
 
 def _decide(

@@ -140,12 +140,13 @@ def _queue(
 ) -> list[tuple[str, list[Flag], bool]]:
     """(patient, its flags, whether it is a spoiled copy), the worst first, those without a flag spread evenly between them."""
     of_patient: dict[str, list[Flag]] = {}
-    for flag in ranked(flags) if wish.real_data else for_release(flags):
+    seen = ranked(flags) if wish.real_data else for_release(flags)
+    for flag in seen:
         of_patient.setdefault(flag.patient_id, []).append(flag)
     flagged = [(patient, said, False) for patient, said in of_patient.items() if patient in set(records.ids)][
         : wish.most
     ]
-    named = {f.patient_id for f in flags}
+    named = {f.patient_id for f in seen}  # who is shown at random must not depend on a flag that nobody may see
     free = [str(p) for p in rng.permutation([p for p in records.ids if p not in named])]
     spoilable = [p for p in free[: 4 * wish.planted] if len(leaping(records[p], records.dictionary)) >= 2][
         : wish.planted

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import sqlalchemy as sa
 
 from synthgen.errors import ConfigError, WorkspaceError
-from synthgen.review import reviews
+from synthgen.review import learning, reviews
 from synthgen.review.tables import ITEMS, LOOKS, PEOPLE, REVIEWS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def take(write: Write, review: Review, person: Person) -> Any | None:
     if review.closed_at is not None:
         return None
     skipped = []
-    for item in _board(write.connection, review, person, write.now):
+    for item in learning.in_order(write.connection, review, _board(write.connection, review, person, write.now)):
         if not item.free:
             continue
         if item.look is None:
