@@ -119,6 +119,11 @@ class Run:
         return Workspace(self.folder.parent.parent)
 
     @property
+    def begun(self) -> float:
+        """When its job was written, in seconds since 1970."""
+        return (self.folder / "job.json").stat().st_mtime
+
+    @property
     def job(self) -> Job:
         return Job.model_validate(self.read_json("job.json"))
 

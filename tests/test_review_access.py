@@ -101,6 +101,7 @@ MATRIX: dict[str, str | None] = {  # None: no sign-in is needed
     "GET /privacy/{dataset}": "o",
     "POST /privacy/{dataset}/cap": "o",
     "POST /privacy/{dataset}/consent": "o",
+    "POST /privacy/{dataset}/retention": "o",
 }
 FIELDS: dict[str, dict[str, str]] = {
     "POST /looks/{look_id}": {"answer": "accept"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -327,6 +328,24 @@ def test_withdrawn_consent_erases_models_and_answers_says_what_it_means_and_ends
     assert "is missing since the report" in approve(olga, number).text
     kinds = [e.content["kind"] for e in app.state.house.database.chain.read()]
     assert "consent withdrawn" in kinds
+
+
+def test_models_are_erased_once_their_term_is_over_and_not_before(app):
+    olga = Asker(app, "olga")
+    run, *younger = app.state.house.workspace.runs()
+    ask = {"days": 30, "password": PASSWORD}
+    assert olga.post("/privacy/pbc/retention", **ask).status_code == 303
+    assert (run.folder / "models").exists()
+    long_ago = run.begun - 31 * 86_400
+    os.utime(run.folder / "job.json", (long_ago, long_ago))
+    assert olga.post("/privacy/pbc/retention", **ask | {"password": "wrong"}).status_code == 403
+    assert (run.folder / "models").exists()
+    assert olga.post("/privacy/pbc/retention", **ask).status_code == 303
+    assert not (run.folder / "models").exists()
+    assert not (run.folder / "answers").exists()
+    assert all((other.folder / "models").exists() for other in younger)
+    logged = [e.content for e in app.state.house.database.chain.read() if e.content["kind"] == "retention ended"]
+    assert len(logged) == 2
 
 
 def test_the_log_holds_the_ledgers_entries_and_shows_every_decision(app):

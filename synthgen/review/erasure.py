@@ -1,4 +1,5 @@
-"""Consent withdrawn after training: what is erased, and what it means for what was made."""
+"""Models and answers that are erased: by term, or because consent was withdrawn after training; and what that means for what
+was made."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from synthgen.review.people import Person
     from synthgen.workspace import Run, Workspace
 
+SECONDS_PER_DAY = 86_400
 ERASED = ("models", "answers")
 MEANING = (
     "The patient's rows have to leave the hospital's own tables: synthgen keeps no copy of them. Runs from then on do not see "
@@ -43,6 +45,23 @@ def withdraw_consent(database: Database, workspace: Workspace, cohort: str, reas
     ):  # said before it is done: a crash may leave less erased than said, and it can be repeated
         write.log("consent withdrawn", by.name, cohort=cohort, runs=[run.id for run in runs], reason=reason.strip())
     return sum(erase(run) for run in runs)
+
+
+def retain(database: Database, workspace: Workspace, cohort: str, days: int, by: Person) -> int:
+    """Erases models and answers of the runs on a cohort that were begun more than `days` ago; returns of how many runs. Each can
+    no longer be resumed, sampled or released.
+
+    Raises:
+        ConfigError: for a cohort without runs.
+        WorkspaceError: while a process works on one of them.
+    """
+    runs = [run for run in workspace.runs() if run.dictionary.name == cohort]
+    if not runs:
+        raise ConfigError("there is no run on this cohort")
+    with database.write() as write:
+        past = [run for run in runs if run.begun < write.now - days * SECONDS_PER_DAY]
+        write.log("retention ended", by.name, cohort=cohort, days=days, runs=[run.id for run in past])
+    return sum(erase(run) for run in past)
 
 
 def erase(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""The budget of each cohort, the ledger's chain, and consent withdrawn."""
+"""The budget of each cohort, the ledger's chain, how long models are kept, and consent withdrawn."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ def withdraw_consent(request: Request, me: Me, dataset: str, reason: Text, passw
     home = house(request)
     _confirm(request, me, password)
     erasure.withdraw_consent(home.database, home.workspace, dataset, reason, me)
+    return see(f"/privacy/{dataset}")
+
+
+@route("POST", "/privacy/{dataset}/retention", OFFICER)
+def end_retention(
+    request: Request, me: Me, dataset: str, days: Annotated[int, Form(ge=0, le=36_500)], password: Text
+) -> Response:
+    home = house(request)
+    _confirm(request, me, password)
+    erasure.retain(home.database, home.workspace, dataset, days, me)
     return see(f"/privacy/{dataset}")
 
 
