@@ -320,7 +320,8 @@ def test_another_real_sample_passes_everywhere(real):
 
 
 @pytest.mark.slow
-def test_independent_pixels_fail_wherever_pictures_are_looked_at(real):
+def test_independent_pixels_fail_wherever_pictures_are_looked_at(real, monkeypatch):
+    monkeypatch.setattr("fidelity.images.pretrained_features", lambda _: None)  # as where the extra is not installed
     base = cohort(160, 3, "synthetic", "SYN")
     floor = independent_pixels(Pictures.of(base, DICTIONARY), np.random.default_rng(0)).pixels  # type: ignore[arg-type]
     found = Images().run(evidence(real, with_pictures(base, floor)))
@@ -329,10 +330,11 @@ def test_independent_pixels_fail_wherever_pictures_are_looked_at(real):
 
 
 @pytest.mark.slow
-def test_spoilt_pictures_lie_between(real):
+def test_spoilt_pictures_lie_between(real, monkeypatch):
     """Blurred pictures are further from real ones than real ones are, and nearer than independent pixels."""
     from scipy.ndimage import gaussian_filter
 
+    monkeypatch.setattr("fidelity.images.pretrained_features", lambda _: None)
     base = cohort(160, 3, "synthetic", "SYN")
     blurred = gaussian_filter(pixels_of(base).astype(float), (0, 0.4, 0.4)).round().astype(np.uint8)
     (found,) = (f for f in Images().run(evidence(real, with_pictures(base, blurred))) if f.metric == "frechet")
