@@ -130,6 +130,15 @@ def test_a_cohort_is_simulated_from_its_dictionary_alone(folder: Path, cli, tmp_
     assert cli("simulate", folder / "cohort.yaml", tmp_path / "cohort")[0] == 2
 
 
+def test_the_cohort_may_lie_elsewhere(folder: Path, cli, tmp_path: Path):
+    """It is looked for where `--data` says, and nowhere else."""
+    code, _, err = cli(
+        "run", folder / "job.yaml", "--data", tmp_path / "nowhere", "--workspace", tmp_path / "workspace"
+    )
+    assert code == 2
+    assert f"{tmp_path / 'nowhere'}: no such folder" in err
+
+
 @pytest.mark.slow
 class TestRun:
     def test_pictures_and_notes_belong_to_patients_and_their_files_to_them(self, run: sg.Run):

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from synthgen.cli.console import Json
 from synthgen.cli.options import JobArgument, WorkspaceOption, workspace
 from synthgen.cli.status import emit_run
 
 
-def command(job: JobArgument, folder: WorkspaceOption = None, as_json: Json = False) -> None:
+def command(
+    job: JobArgument,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the cohort lies, in place of the job's `data`: a folder, or one file.")
+    ] = None,
+    folder: WorkspaceOption = None,
+    as_json: Json = False,
+) -> None:
     from synthgen.config import load_job
     from synthgen.pipeline import run
     from synthgen.progress import progress
 
-    emit_run(run(load_job(job), workspace(folder), progress()), as_json)
+    loaded = load_job(job)
+    if data is not None:
+        loaded = loaded.model_copy(update={"data": data.resolve()})
+    emit_run(run(loaded, workspace(folder), progress()), as_json)
