@@ -294,3 +294,31 @@ def test_a_failure_leaves_nothing_half_written(run, monkeypatch):
 def test_only_severe_flags_without_real_data_drop_patients():
     flags = (SEVERE, CLOSE, replace(SEVERE, patient_id="SYN-000020", severity="moderate", evidence={}))
     assert to_drop(with_(flags=flags)) == {"SYN-000007", "SYN-000008"}
+
+
+def test_pictures_and_notes_leave_with_their_patients_and_their_mark(tmp_path: Path):
+    import numpy as np
+    from finished_run import named
+
+    from synthgen.linked_simulation import simulate_linked
+    from synthgen.pictures import read_mark
+
+    about = read_dictionary(Path(__file__).parent.parent / "configs" / "linked" / "cohort.yaml")
+    made = simulate_linked(about, 20, np.random.default_rng(0))
+    synthetic = named(made, [f"SYN-{i:06d}" for i in range(20)], "synthetic")
+    assert synthetic.images is not None
+    imaged = next(i for i in synthetic.ids if (synthetic.images["patient_id"] == i).any())
+    dropped = Flag(imaged, "hard_rule", "severe", "A visit after death.", False, {}, 1.0)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    changes = {"dictionary": about, "synthetic": synthetic, "flags": (dropped,), "train": None, "holdout": None}
+    bundle = release(folder, make_run(folder, **changes), "Dr A. Keller")
+    left = read_synthetic(bundle, about)
+    assert imaged not in set(left.ids)
+    assert fingerprint(left) == fingerprint(synthetic.of(left.ids))
+    pictures = sorted((bundle / "synthetic_images").iterdir())
+    assert len(pictures) == len(left.images)
+    assert {read_mark(p)["synthetic"] for p in pictures} == {"yes"}
+    assert not [p for p in pictures if p.name.startswith(imaged)]
+    pictures[0].write_bytes(pictures[1].read_bytes())
+    assert verify(bundle) == [f"synthetic_images/{pictures[0].name} has changed"]
