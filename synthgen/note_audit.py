@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from privacy.attacks.identifiers import identifiers
 from privacy.attacks.verbatim import spans, tokens, verbatim
-from privacy.rates import clopper_pearson
+from privacy.rates import Rate, clopper_pearson, wilson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag
 from synthgen.support import notes_of, text_column
@@ -27,6 +27,8 @@ FEWEST = 10
 """Notes below which nothing is looked for."""
 LONGER = 1.5
 """A run so many times as long as the longest of any unseen patient is flagged."""
+SURE = 0.995
+"""Confidence of what convicts: an audit has many tests, and an honest cohort is to pass them all."""
 TELLING = 0.6
 """An AUC of shared runs whose lower limit lies above this says that training notes are echoed."""
 
@@ -92,7 +94,8 @@ def _identified(notes: list[Note], known: list[str]) -> tuple[list[Finding], lis
 def _copied(found: Verbatim) -> Finding:
     """More long copies than unseen patients' notes have by chance and common style."""
     rate, control = found.longer, found.longer_control
-    verdict: Verdict = "fail" if rate.low > control.high else "pass" if rate.value <= control.high else "inconclusive"
+    surely, at_most = _at(rate, SURE), _at(control, SURE)
+    verdict: Verdict = "fail" if surely.low > at_most.high else "pass" if rate.value <= at_most.high else "inconclusive"
     text = (
         f"{rate.value:.1%} of {rate.n} synthetic notes share a run of more than {found.usual} words and numbers with one "
         f"training patient alone (the longest has {found.longest}); so do {control.value:.1%} of the notes of patients who were "
@@ -101,8 +104,12 @@ def _copied(found: Verbatim) -> Finding:
     )
     return Finding(
         "notes", "verbatim", rate.value, verdict, text, "audit", low=rate.low, high=rate.high, n=rate.n,
-        ceiling=control.value, bound=control.high, better="lower",
+        ceiling=control.value, bound=at_most.high, better="lower",
     )  # fmt: skip
+
+
+def _at(rate: Rate, confidence: float) -> Rate:
+    return wilson(round(rate.value * rate.n), rate.n, confidence)
 
 
 def _echoed(found: Verbatim) -> Finding:
