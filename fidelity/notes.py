@@ -43,13 +43,13 @@ class Notes:
         """The notes of a cohort; empty where it has none."""
         rows = list(notes_of(cohort, dictionary))
         frame = pd.DataFrame(rows, columns=["patient_id", "note", "day", "text"]).astype({"day": "float64"})
-        return cls.from_frame(frame.assign(words=[words(text) for text in frame["text"]]))
+        return cls.from_frame(frame)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Notes:
-        """The notes of these rows."""
+        """The notes of these rows, with their words."""
         counts = frame.groupby("patient_id", sort=False).size().rename("notes").to_frame()
-        return cls(frame, counts)
+        return cls(frame, counts).having(words=[words(text) for text in frame["text"]])
 
     def __len__(self) -> int:
         """How many notes."""
@@ -99,7 +99,7 @@ def compared(evidence: Evidence) -> Compared[Notes]:
 def shuffled(notes: Notes, rng: np.random.Generator) -> Notes:
     """The same notes with the words of each in another order; blanks and lines stay where they are."""
     texts = [_shuffled(text, rng) for text in notes.texts]
-    return Notes.from_frame(notes.frame.assign(text=texts, words=[words(text) for text in texts]))
+    return Notes.from_frame(notes.frame.assign(text=texts))
 
 
 def _shuffled(text: str, rng: np.random.Generator) -> str:

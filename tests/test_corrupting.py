@@ -11,7 +11,10 @@ from cohorts import two_labs
 
 from synthgen.corrupting import LEVELS, SHORTHAND, corrupt, corrupt_notes
 
-TEXT = "The patient was seen because of abdominal swelling, bilirubin 2.4 mg/dL and albumin 3.35 g/dL.\nTreatment goes on. " * 40
+TEXT = (
+    "The patient was seen because of abdominal swelling, bilirubin 2.4 mg/dL and albumin 3.35 g/dL.\nTreatment goes on. "
+    * 40
+)
 KINDS = ("misspelling", "abbreviation", "ocr")
 
 
