@@ -222,8 +222,8 @@ class Lexicon:
                 for code in column.categories or ():
                     phrase = labels[code].label.lower() if code in labels else " ".join(words_of(code))
                     yield phrase, Concept("diagnosis", "patients", name, code)
-        if phrase := disease_name(self.dictionary):
-            yield phrase.lower(), Concept("diagnosis", "patients", "")
+        if disease := disease_name(self.dictionary):
+            yield disease.lower(), Concept("diagnosis", "patients", "")
 
 
 def sign_of(column: Column) -> Sign | None:
