@@ -5,7 +5,10 @@
 Each cohort of 156 is one simulated population of the demo's dictionary, whose estimands are asked; the truth is the same estimate
 on 20,000 patients of that population. `real patients` is what the 156 say of themselves; the others combine 5 replicates of one
 fitted model (`fidelity.estimands.combined`, Raab, Nowok & Dibben 2016): without DP, at epsilon 3, and from public knowledge
-alone (epsilon 0). Type I error is the share of cohorts whose interval excludes no effect of the treatment, which has none.
+alone (epsilon 0). Treatment is dealt out at random in every population, so that it has no effect: type I error is the share of
+cohorts whose interval excludes none. `widened` multiplies each interval by the root mean square of error / standard error in
+all *other* populations (never below 1): what simulated patients of the same dictionary and plan say of the rule, without any real
+one. It covers noise and shrinking to public knowledge, which the rule does not know of.
 With --parts every cohort is kept in a file, so that an interrupted run goes on. Rows {system, setting, metric, value, low, high,
 n, seeds}; intervals of shares are Clopper-Pearson over cohorts.
 """
@@ -17,6 +20,7 @@ import json
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from ehr import CACHE, FOLDER, calibrated, quiet
+from numpy.typing import NDArray
 
 from fidelity.estimands import Estimate, combined, estimate
 from fidelity.view import View
@@ -40,8 +45,9 @@ from synthgen.simulation import simulate_population
 
 PATIENTS, TRUTH, REPLICATES = 156, 20_000, 5
 SETTINGS: dict[str, float | None] = {"public knowledge alone": 0.0, "epsilon 3": 3.0, "no DP": None}
-NULL = ("treatment_death",)
-"""Estimands whose truth is no effect, by how the populations are made."""
+RANDOMISED, NULL = "treatment", "treatment_death"
+"""The column that is dealt out at random, and the estimand that is therefore no effect."""
+Floats = NDArray[np.float64]
 Found = dict[str, dict[str, list[float]]]
 """setting -> estimand -> [truth, estimate, half of the 95% interval]"""
 
@@ -56,8 +62,9 @@ def one(number: int, parts: Path, private: int) -> Found:
     dictionary = read_dictionary(FOLDER / "cohort.yaml")
     rng = np.random.default_rng([20261126, number])
     population = draw(dictionary, rng)
-    truth = estimates(simulate_population(dictionary, population, TRUTH, rng), dictionary)
-    real = simulate_population(dictionary, population, PATIENTS, rng)
+    truth = estimates(randomised(simulate_population(dictionary, population, TRUTH, rng), rng), dictionary)
+    truth[NULL] = replace(truth[NULL], value=0.0)
+    real = randomised(simulate_population(dictionary, population, PATIENTS, rng), rng)
     own = estimates(real, dictionary)
     found = {"real patients": _beside(truth, own)}
     generator = EHRVAE(dictionary)
@@ -79,6 +86,12 @@ def one(number: int, parts: Path, private: int) -> Found:
     return found
 
 
+def randomised(cohort: Cohort, rng: np.random.Generator) -> Cohort:
+    """The same patients with their treatment dealt out anew."""
+    dealt = cohort.patients[RANDOMISED].iloc[rng.permutation(len(cohort))].reset_index(drop=True)
+    return replace(cohort, patients=cohort.patients.assign(**{RANDOMISED: dealt}))
+
+
 def estimates(cohort: Cohort, dictionary: Dictionary) -> dict[str, Estimate]:
     """Every estimand that can be estimated."""
     view = View.of(cohort, dictionary)
@@ -92,10 +105,7 @@ def _combined(drawn: list[dict[str, Estimate]], own: dict[str, Estimate]) -> dic
 
 
 def _beside(truth: dict[str, Estimate], found: dict[str, Estimate]) -> dict[str, list[float]]:
-    return {
-        name: [0.0 if name in NULL else truth[name].value, e.value, (e.interval[1] - e.interval[0]) / 2]
-        for name, e in found.items()
-    }
+    return {name: [truth[name].value, e.value, (e.interval[1] - e.interval[0]) / 2] for name, e in found.items()}
 
 
 def rows(found: list[Found]) -> list[dict[str, Any]]:
@@ -104,21 +114,32 @@ def rows(found: list[Found]) -> list[dict[str, Any]]:
     for setting in found[0]:
         for name in found[0][setting]:
             truth, value, half = np.array([f[setting][name] for f in found if name in f.get(setting, {})]).T
-            common = {"system": name, "setting": setting, "n": len(truth), "seeds": [0]}
-            shares = {"coverage": np.abs(value - truth) <= half}
-            if name in NULL:
-                shares["type I error"] = np.abs(value) > half
-            for metric, happened in shares.items():
-                rate = clopper_pearson(int(happened.sum()), len(happened))
-                out.append(common | {"metric": metric, "value": rate.value, "low": rate.low, "high": rate.high})
-            for metric, numbers in (
-                ("bias", value - truth),
-                ("absolute error", np.abs(value - truth)),
-                ("half-width", half),
-            ):
-                spread = 1.96 * float(numbers.std(ddof=1)) / len(numbers) ** 0.5
-                mean = float(numbers.mean())
-                out.append(common | {"metric": metric, "value": mean, "low": mean - spread, "high": mean + spread})
+            out += _rows(name, setting, truth, value, half)
+            if setting != "real patients" and len(truth) > 1:
+                out += _rows(name, f"{setting}, widened", truth, value, half * widening(value - truth, half))
+    return out
+
+
+def widening(error: Floats, half: Floats) -> Floats:
+    """[cohorts] by how much the others' errors exceed their standard errors."""
+    squares = (error / (half / 1.959964)) ** 2
+    return np.sqrt(np.maximum((squares.sum() - squares) / (len(squares) - 1), 1.0))
+
+
+def _rows(name: str, setting: str, truth: Floats, value: Floats, half: Floats) -> list[dict[str, Any]]:
+    common = {"system": name, "setting": setting, "n": len(truth), "seeds": [0]}
+    shares = {"coverage": np.abs(value - truth) <= half}
+    if name == NULL:
+        shares["type I error"] = np.abs(value) > half
+    out = []
+    for metric, happened in shares.items():
+        rate = clopper_pearson(int(happened.sum()), len(happened))
+        out.append(common | {"metric": metric, "value": rate.value, "low": rate.low, "high": rate.high})
+    numbers = {"bias": value - truth, "absolute error": np.abs(value - truth), "half-width": half}
+    for metric, of in numbers.items():
+        spread = 1.96 * float(of.std(ddof=1)) / len(of) ** 0.5
+        mean = float(of.mean())
+        out.append(common | {"metric": metric, "value": mean, "low": mean - spread, "high": mean + spread})
     return out
 
 

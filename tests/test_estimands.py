@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import cohorts
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from fidelity.cox import cox
-from fidelity.estimands import Estimate, agreement, combined, estimate
+from fidelity.estimands import Estimate, Z, agreement, combined, estimate
 from fidelity.view import View
 from synthgen.dictionary import Estimand
 from synthgen.simulation import simulate
@@ -130,3 +131,20 @@ def test_what_cannot_be_estimated_is_none() -> None:
 )  # fmt: skip
 def test_verdicts(made: tuple[float, float], real: tuple[float, float], said: str) -> None:
     assert agreement(Estimate(*made, 50), Estimate(*real, 50)) == said
+
+
+def test_the_benchmark_widens_each_interval_by_what_the_others_missed() -> None:
+    sys.path.insert(0, str(cohorts.REPOSITORY / "benchmarks"))
+    from estimands import randomised, rows, widening
+
+    assert widening(np.array([0.0, 2, 2]), np.array([Z, Z, Z])) == pytest.approx([2, 2**0.5, 2**0.5])
+    assert widening(np.array([0.1, 0.1]), np.array([Z, Z])).tolist() == [1, 1]
+    found = [{"real patients": {"x": [0.0, 1.0, 0.5]}, "no DP": {"x": [0.0, 1.0, 0.5]}}] * 3
+    of = {(r["setting"], r["metric"]): r["value"] for r in rows(found)}
+    assert (of["no DP", "coverage"], of["no DP, widened", "coverage"]) == (0, 1)
+    dictionary = cohorts.pbc()
+    cohort = simulate(dictionary, 200, np.random.default_rng(5))
+    dealt = randomised(cohort, np.random.default_rng(6))
+    assert sorted(dealt.patients["treatment"]) == sorted(cohort.patients["treatment"])
+    assert not dealt.patients["treatment"].equals(cohort.patients["treatment"])
+    assert dealt.patients["age"].equals(cohort.patients["age"])

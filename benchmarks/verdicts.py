@@ -1,0 +1,115 @@
+"""Do the checks of fidelity judge rightly? Another real sample must not fail, independent columns must, few patients cannot tell.
+
+    python benchmarks/verdicts.py --populations 10 --json benchmarks/results/verdicts.json
+
+Simulated populations of the demo's dictionary; of each a training, a holdout and a third sample of n patients. What is judged is
+the third sample (`another real sample`) and the third sample with its columns made independent (`independent columns`); neither
+was in the floor or the ceiling. Rows {system, setting, metric, value, low, high, n, seeds}: the share of populations in which a
+measure got each verdict (setting: n and the measure), and in which the cohort as a whole failed or passed somewhere; intervals
+are Clopper-Pearson over populations. Checks that train classifiers are left out: they take most of the time, and detection
+never fails by design.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privacy.rates import clopper_pearson
+from synthgen.cohort import Cohort
+from synthgen.dictionary import Dictionary, read_dictionary
+from synthgen.findings import Evidence, Finding
+from synthgen.floor import independent
+from synthgen.plugins import checks
+from synthgen.population import draw
+from synthgen.simulation import simulate_population
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (20, 50, 150)
+LEFT_OUT = ("detection",)
+REAL, TORN = "another real sample", "independent columns"
+VERDICTS = ("pass", "inconclusive", "fail", "information")
+Said = dict[tuple[str, int], list[dict[str, str]]]
+"""(system, n) -> for each population measure -> verdict"""
+
+
+def judged(dictionary: Dictionary, samples: list[Cohort], rng: np.random.Generator) -> dict[str, dict[str, str]]:
+    """system -> measure -> verdict, for one population."""
+    train, holdout, third = samples
+    floor = independent(train, dictionary, rng)
+    torn = independent(third, dictionary, rng)
+    found = {}
+    for system, synthetic in ((REAL, third), (TORN, torn)):
+        evidence = Evidence(dictionary, train, holdout, replace(synthetic, origin="synthetic"), floor, rng)
+        kept = [c for c in checks() if c.section == "fidelity" and c.name not in LEFT_OUT]
+        findings: list[Finding] = [f for check in kept for f in check.run(evidence) if f.column is None]
+        found[system] = {f.name: f.verdict for f in findings}
+    return found
+
+
+def measured(populations: int, sizes: tuple[int, ...]) -> Said:
+    """Every population at every size."""
+    dictionary = read_dictionary(ROOT / "configs" / "pbc" / "cohort.yaml")
+    said: Said = defaultdict(list)
+    for number in range(populations):
+        rng = np.random.default_rng([20261127, number])
+        population = draw(dictionary, rng)
+        for n in sizes:
+            drawn = simulate_population(dictionary, population, 3 * n, rng)
+            samples = [drawn.of(drawn.ids[i * n : (i + 1) * n]) for i in range(3)]
+            for system, verdicts in judged(dictionary, samples, rng).items():
+                said[system, n].append(verdicts)
+        print(f"population {number}", file=sys.stderr, flush=True)
+    return said
+
+
+def rows(said: Said) -> list[dict[str, Any]]:
+    """Shares of verdicts, of cohorts first and then of each measure."""
+    out = []
+    for (system, n), populations in said.items():
+        common = {"system": system, "seeds": [0], "n": len(populations)}
+        for verdict in ("fail", "pass"):
+            some = sum(verdict in verdicts.values() for verdicts in populations)
+            rate = clopper_pearson(some, len(populations))
+            metric = f"cohorts in which a measure says {verdict}"
+            out.append(common | _row(f"{n} patients", metric, rate.value, rate.low, rate.high))
+        every = Counter(v for verdicts in populations for v in verdicts.values())
+        out += [
+            common | _row(f"{n} patients", f"measures that say {v}", every[v] / max(every.total(), 1), None, None)
+            for v in VERDICTS
+        ]
+        for name in dict.fromkeys(name for verdicts in populations for name in verdicts):
+            counts = Counter(verdicts.get(name, "nothing") for verdicts in populations)
+            for v in (v for v in (*VERDICTS, "nothing") if counts[v]):
+                rate = clopper_pearson(counts[v], len(populations))
+                out.append(common | _row(f"{n} patients, {name}", v, rate.value, rate.low, rate.high))
+    return out
+
+
+def _row(setting: str, metric: str, value: float, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"setting": setting, "metric": metric, "value": value, "low": low, "high": high}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--populations", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two populations of 40 patients")
+    arguments = parser.parse_args()
+    results = rows(measured(2, (40,)) if arguments.quick else measured(arguments.populations, SIZES))
+    for r in results:
+        print(f"{r['system']:<22}{r['setting']:<48}{r['metric']:<40}{r['value']:.2f}")
+    if arguments.json:
+        command = "python " + " ".join(sys.argv)
+        arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
