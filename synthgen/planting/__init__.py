@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OTHERS = 12
 """Patients that a fault may borrow from."""
+TRIED = 150
+"""Patients that are tried before a kind is given up."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,11 @@ def plant(
     spoiled: dict[str, Record] = {}
     faults: list[Fault] = []
     del free[-OTHERS:]
+    placeless: set[str] = set()
     for kind in wanted:
-        for patient in free[:200]:
+        if kind.name in placeless:
+            continue
+        for patient in free[:TRIED]:
             record = _record(cohort, dictionary, rows, patient)
             record.others = others
             found = kind.plant(record, rng)
@@ -63,6 +68,8 @@ def plant(
                 added = dict.fromkeys([patient, *(str(r.patient["patient_id"]) for r in found.extra)])
                 faults.append(Fault(kind, tuple(added), found.about))
                 break
+        else:
+            placeless.add(kind.name)
     return _together(cohort, spoiled), faults
 
 

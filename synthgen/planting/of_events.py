@@ -46,10 +46,15 @@ def stop_before_start(record: Record, rng: Rng) -> Record | None:
 
 
 def _dose(record: Record, rng: Rng, factors: tuple[float, ...]) -> Record | None:
-    dose = dose_column(record.dictionary)
-    row = _row(record, rng, dose) if dose else None
-    if dose is None or row is None:
+    """Of a drug whose dose the patient has four times or more: what the others show is that one is off."""
+    dose, code = dose_column(record.dictionary), code_column(record.dictionary)
+    if dose is None or code is None or not len(record.tables.get("events", ())):
         return None
+    known = record.events.dropna(subset=[dose])
+    often = known[known.groupby(code)[dose].transform("count") >= 4] if len(known) else known
+    if not len(often):
+        return None
+    row = int(record.events.index.get_loc(rng.choice(often.index)))
     column = record.dictionary.tables["events"].columns[dose]
     assert column.bounds is not None
     old = float(record.events[dose].iloc[row])

@@ -11,7 +11,7 @@ from synthgen.rules import broken, names_in
 from synthgen.values import from_scale, scale_bounds
 
 Rng = np.random.Generator
-TRIES = 40
+TRIES = 15
 
 
 def frozen_record(record: Record, rng: Rng) -> Record | None:  # noqa: ARG001
@@ -182,7 +182,11 @@ def _broken(record: Record, rule: Rule, rng: Rng) -> Record | None:
             if column.discrete:
                 frame.loc[row, name] = str(rng.choice(column.categories or ()))
             elif column.numeric:
-                near = typical(column) + spread(column) * rng.uniform(-4, 4)
+                anywhere, usual = (
+                    rng.uniform(*scale_bounds(column)),
+                    typical(column) + spread(column) * rng.uniform(-4, 4),
+                )
+                near = anywhere if rng.random() < 0.4 else usual
                 frame.loc[row, name] = float(from_scale(column, np.array([near]))[0])
         found = broken(rule, tried.tables | {"patients": pd.DataFrame([tried.patient])}, record.dictionary)
         if found is not None and found["broken"].any():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -134,15 +136,27 @@ def _missing(view: View) -> dict[str, float]:
     return {name: float(view.visits[name].isna().mean()) for name in view.dictionary.measurements}
 
 
-def _doses(view: View) -> dict[str, tuple[float, float]]:
+def _doses(view: View) -> dict[str, tuple[float, float, float]]:
     events, code, dose = view.events, code_column(view.dictionary), dose_column(view.dictionary)
     if events is None or code is None or dose is None:
         return {}
     column = view.dictionary.tables["events"].columns[dose]
     amounts = scaled(column, events[dose].to_numpy(dtype=np.float64, na_value=np.nan))
     low, high = scale_bounds(column)
+    floor, found = 0.01 * (high - low), {}
     words = events[code].astype(object).to_numpy()
-    return {str(w): _robust(amounts[words == w], 0.01 * (high - low)) for w in pd.unique(words) if isinstance(w, str)}
+    away = amounts - own_dose(events, words, amounts)
+    for word in pd.unique(words):
+        if isinstance(word, str):
+            centre, spread = _robust(amounts[words == word], floor)
+            found[word] = centre, spread, min(_robust(away[words == word], floor)[1], spread)
+    return found
+
+
+def own_dose(events: pd.DataFrame, words: Any, amounts: Floats) -> Floats:
+    """[events] the median dose of the same patient and code; NaN where there are fewer than three."""
+    groups = pd.Series(amounts).groupby([events["of"].to_numpy(), words], sort=False, dropna=False)
+    return np.asarray(groups.transform("median").where(groups.transform("count") >= 3), dtype=np.float64)
 
 
 def _repeats(view: View) -> dict[str, tuple[float, float]]:

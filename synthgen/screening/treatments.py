@@ -8,6 +8,7 @@ import numpy as np
 
 from synthgen.population import code_column, dose_column
 from synthgen.screening.courses import worst
+from synthgen.screening.scales import own_dose
 from synthgen.screening.usual import Scores, Usual
 from synthgen.screening.view import View, scaled, unscaled
 from synthgen.screening.words import amount, slip
@@ -27,9 +28,11 @@ class Dose:
             return Scores(np.full(len(view), -np.inf), np.full(len(view), -1))
         values = scaled(_column(view, dose), events[dose].to_numpy(dtype=np.float64, na_value=np.nan))
         words = events[code].astype(object)
-        centre = words.map({w: c for w, (c, _) in usual.doses.items()}).to_numpy(dtype=np.float64)
-        spread = words.map({w: s for w, (_, s) in usual.doses.items()}).to_numpy(dtype=np.float64)
-        z = np.abs((values - centre) / spread)
+        centre, spread, own_spread = (
+            words.map({w: known[i] for w, known in usual.doses.items()}).to_numpy(dtype=np.float64) for i in range(3)
+        )
+        own = own_dose(events, words.to_numpy(), values)
+        z = np.fmax(np.abs(values - centre) / spread, np.abs(values - own) / own_spread)
         return Scores(*worst(events["of"].to_numpy(), z, len(view)))
 
     def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
@@ -38,11 +41,14 @@ class Dose:
         assert code is not None
         assert dose is not None
         row, column = events.iloc[int(place)], _column(view, dose)
-        typical = unscaled(column, usual.doses[str(row[code])][0])
+        same = (events["of"] == patient) & (events[code] == row[code])
+        mine = events.loc[same, dose].dropna()
+        own = len(mine) >= 3
+        typical = float(mine.median()) if own else unscaled(column, usual.doses[str(row[code])][0])
         text = (
             f"{_plain(row[code])} on day {int(row['day'])} has a dose of {amount(float(row[dose]), column)}, far "
-            f"{'above' if row[dose] > typical else 'below'} what others get (mostly about {amount(typical, column)})"
-            f"{slip(column, float(row[dose]), typical)}."
+            f"{'above' if row[dose] > typical else 'below'} what {'the patient has at other times' if own else 'others get'} "
+            f"(mostly about {amount(typical, column)}){slip(column, float(row[dose]), typical)}."
         )
         return text, {"code": str(row[code]), "day": int(row["day"]), dose: float(row[dose])}
 

@@ -52,8 +52,8 @@ class Usual:
     """Centre and spread of log visits per year."""
     missing: dict[str, float]
     """Measurement -> share of visits at which it is not recorded."""
-    doses: dict[str, tuple[float, float]]
-    """Code of events -> centre and spread of the dose on its scale."""
+    doses: dict[str, tuple[float, float, float]]
+    """Code of events -> centre and spread of the dose on its scale, and spread of one patient's doses."""
     repeats: dict[str, tuple[float, float]]
     """Code of events -> mean and standard deviation of how often a patient has it, of patients who have it."""
 
@@ -87,23 +87,23 @@ class Tail:
 
     start: float
     scale: float
+    share: float = TAIL
+    """Share of simulated patients beyond the start."""
 
     @classmethod
     def of(cls, scores: Floats) -> Tail:
-        """Of simulated patients' scores; those that cannot be told count as low."""
+        """Of simulated patients' scores, -inf for those that cannot be told."""
         finite = scores[np.isfinite(scores)]
-        if len(finite) < 20:
-            return cls(np.inf, 1.0)
+        if len(finite) < max(20, TAIL * len(scores)):  # so rare that any score is in the tail
+            return cls(-1e9, 1e12, max(len(finite), 0.5) / max(len(scores), 1))
         start = float(np.quantile(scores, 1 - TAIL, method="higher"))
-        if not np.isfinite(start):
-            start = float(finite.min())
         beyond = finite[finite > start] - start
         return cls(start, max(float(beyond.mean()) if len(beyond) else 0.0, 1e-6 + 0.02 * abs(start)))
 
     def chance(self, scores: Floats) -> Floats:
         """[patients] share of simulated patients with such a score; 1 below the tail."""
         with np.errstate(invalid="ignore", over="ignore"):
-            beyond = TAIL * np.exp(-(scores - self.start) / self.scale)
+            beyond = self.share * np.exp(-(scores - self.start) / self.scale)
         return np.where(scores > self.start, np.maximum(np.nan_to_num(beyond, nan=1.0), RAREST), 1.0)
 
 
