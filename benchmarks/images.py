@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--data", choices=["pneumonia", "phantoms"], default="pneumonia")
     parser.add_argument("--only", default="", help="regular expression on `system, setting`")
     parser.add_argument("--parts", type=Path, help="folder of finished systems")
+    parser.add_argument("--finished", action="store_true", help="collect the finished parts, run no other")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path, help="where the contact sheet goes")
@@ -288,17 +289,19 @@ def main() -> None:
     rows = []
     for name, make in todo.items():
         if re.search(options.only, name):
-            rows += kept(options.parts, name, make)
+            rows += kept(options.parts, name, make, options.finished)
             print(f"  {name}: {time.process_time():.0f} s of processor so far", file=sys.stderr, flush=True)
     if options.json:
         options.json.write_text(json.dumps({"command": "python " + " ".join(sys.argv), "rows": rows}, indent=1) + "\n")
 
 
-def kept(parts: Path | None, name: str, make: Callable[[], list[Row]]) -> list[Row]:
-    """The rows of one part, from its file when it is finished."""
+def kept(parts: Path | None, name: str, make: Callable[[], list[Row]], finished: bool = False) -> list[Row]:
+    """The rows of one part, from its file when it is finished; none when it is not and only finished ones are wanted."""
     file = parts and parts / (re.sub(r"\W+", "-", name) + ".json")
     if file and file.is_file():
         rows: list[Row] = json.loads(file.read_text())
+    elif finished:
+        rows = []
     else:
         rows = make()
         if file:

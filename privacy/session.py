@@ -114,11 +114,13 @@ class Session:
         charge: str,
         scales: Tensor | None = None,
         backend: Backend = "opacus",
+        chunk: int | None = None,
     ) -> None:
         """One DP-SGD step's gradient into `.grad` of every trainable parameter: noisy sum / (q n).
 
         Args:
             scales: [parameters] public sizes by which gradients are divided before the clip; `.grad` keeps these units.
+            chunk: how many patients go through the model at a time at most, where its activations are large.
 
         Raises:
             PrivacyError: for a model whose per-patient gradients would mix patients or are unknown.
@@ -130,7 +132,9 @@ class Session:
             gradients = per_patient_gradients(model, loss, rows, backend)
             return gradients if scales is None else gradients / scales
 
-        answer = self._answer(statistic, sum(p.numel() for p in parameters), clip_norm, charge) / self.expected(charge)
+        chunk = min(chunk or self._chunk, self._chunk)
+        length = sum(p.numel() for p in parameters)
+        answer = self._answer(in_chunks(statistic, chunk), length, clip_norm, charge) / self.expected(charge)
         for parameter, part in zip(parameters, torch.split(answer, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.reshape(parameter.shape).to(parameter)
 
@@ -218,6 +222,19 @@ class Session:
             self._contributions.add(charge.name, used)
         noise = self._noise.gaussians(length)
         return total.numpy() + charge.noise_multiplier * clip_norm * noise
+
+
+def in_chunks(statistic: Statistic, chunk: int) -> Statistic:
+    """The same rows, of `chunk` patients at a time; whatever is drawn is drawn alike for each."""
+
+    def each(rows: Records) -> Tensor:
+        state, parts = torch.get_rng_state(), []
+        for start in range(0, len(next(iter(rows.values()))), chunk):
+            torch.set_rng_state(state)
+            parts.append(statistic({name: v[start : start + chunk] for name, v in rows.items()}))
+        return torch.cat(parts)
+
+    return each
 
 
 def clipped_sum(vectors: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:

@@ -285,3 +285,15 @@ def test_a_step_that_samples_nobody_never_runs_the_model():
         return records["x"]
 
     session(torch.ones(5, 2), Charge("a", 1.0, sampling_rate=1e-9)).sum(refuses_nobody, 1.0, "a")
+
+
+def test_gradients_in_chunks_are_the_same_and_their_draws_too():
+    def noisy(model: nn.Module, records) -> Tensor:
+        return ((model(records["x"]) - torch.randn(1)) ** 2).sum(dim=1)
+
+    x, got = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), []
+    for chunk in (None, 2):
+        model = linear()
+        session(x, Charge("a", EXACT), n=9).gradient(model, noisy, 0.5, "a", chunk=chunk)
+        got.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.allclose(got[0], got[1], atol=1e-7)

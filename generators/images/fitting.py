@@ -134,7 +134,9 @@ class Fit:
         done = unpack(state, model, average, optimizer) if state else 0
         loss = patient_loss(self.settings, self.device)
         for step in range(done, self.settings.gradient_steps):
-            session.gradient(model, loss, self.settings.clip_norm, GRADIENT, backend="vmap")
+            session.gradient(
+                model, loss, self.settings.clip_norm, GRADIENT, None, "vmap", self.settings.patients_at_a_time
+            )
             optimizer.step()
             _follow(average, model, 1 - 1 / min(step + 1, 10))
             self.progress("private training", step + 1, self.settings.gradient_steps)

@@ -108,6 +108,8 @@ class Settings(Entry):
     """Share of the patients in each step of DP-SGD."""
     noise_multiplicity: int = Field(default=4, ge=1, le=256)
     """Draws of picture, timestep and noise of a patient in a step, averaged before the clip (Dockhorn et al. 2023)."""
+    patients_at_a_time: int = Field(default=32, ge=1)
+    """How many patients go through the network together in a step of DP-SGD: more is faster and takes more memory."""
     clip_norm: float = Field(default=0.1, gt=0)
     """Of a patient's gradient."""
     private_rate: float = Field(default=1e-3, gt=0, le=1)
