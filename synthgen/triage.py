@@ -111,7 +111,7 @@ class Triage:
         seen = [f for f in flags if real_data or not f.reads_real_data]
         self.flags = flags_of(seen, real_data)
         self._told_by_others = {p for f in seen for p in patients_of(f)[1:]} - set(self.flags)
-        self.random_order = [self.patients[i] for i in rng.permutation(len(self.patients))]
+        self.random_order: list[str] = [self.patients[i] for i in rng.permutation(len(self.patients))]
         self.decided: dict[str, bool] = {}
         self.judgement = Judgement()
         self._marked = False

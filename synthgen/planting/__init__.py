@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthgen.planting.record import Kind
 
@@ -73,7 +73,7 @@ def plant(
     return _together(cohort, spoiled), faults
 
 
-def _record(cohort: Cohort, dictionary: Dictionary, rows: dict[str, dict[str, object]], patient: str) -> Record:
+def _record(cohort: Cohort, dictionary: Dictionary, rows: dict[str, Any], patient: str) -> Record:
     from synthgen.planting.record import Record
 
     tables = {name: _plain(frame.iloc[rows[name].get(patient, [])]) for name, frame in cohort.tables.items()}

@@ -65,7 +65,7 @@ def too_many_digits(record: Record, rng: Rng) -> Record | None:
     def finer(column: Any, old: float) -> float | None:
         if column.decimals is None or column.type == "integer":
             return None
-        return old + (0.37 if old < np.mean(column.bounds) else -0.37) * 10.0**-column.decimals
+        return float(old + (0.37 if old < np.mean(column.bounds) else -0.37) * 10.0**-column.decimals)
 
     return _at_one_visit(record, rng, finer)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ def _row(record: Record, rng: Rng, column: str | None = None) -> int | None:
     return int(rng.choice(np.flatnonzero(known))) if known.any() else None
 
 
-def _put(record: Record, row: int, name: str, value: object) -> Record:
+def _put(record: Record, row: int, name: str, value: Any) -> Record:
     record.events.loc[record.events.index[row], name] = value
     return record
 
@@ -54,7 +56,7 @@ def _dose(record: Record, rng: Rng, factors: tuple[float, ...]) -> Record | None
     often = known[known.groupby(code)[dose].transform("count") >= 4] if len(known) else known
     if not len(often):
         return None
-    row = int(record.events.index.get_loc(rng.choice(often.index)))
+    row = int(np.flatnonzero(record.events.index == rng.choice(often.index))[0])
     column = record.dictionary.tables["events"].columns[dose]
     assert column.bounds is not None
     old = float(record.events[dose].iloc[row])

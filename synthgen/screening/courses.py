@@ -51,10 +51,8 @@ def over_columns(view: View, found: dict[str, tuple[Floats, Ints]]) -> Scores:
 def _squares(course: Course, patients: int) -> tuple[Floats, Floats]:
     """([patients] sum of squared changes, [patients] how many)."""
     known = ~np.isnan(course.steps)
-    return (
-        np.bincount(course.of[known], course.steps[known] ** 2, patients),
-        np.bincount(course.of[known], minlength=patients).astype(np.float64),
-    )
+    squares: Floats = np.bincount(course.of[known], course.steps[known] ** 2, patients).astype(np.float64)
+    return squares, np.bincount(course.of[known], minlength=patients).astype(np.float64)
 
 
 def _moderated(course: Course, patients: int, step: float, spent: Floats, used: Floats) -> Floats:

@@ -80,7 +80,7 @@ def moments(view: View, course: Course) -> Floats:
     """[patients] sum of squared years from their mean."""
     count = np.maximum(view.counts(course.of), 1)
     mean = np.bincount(course.of, course.years, len(view)) / count
-    return np.bincount(course.of, (course.years - mean[course.of]) ** 2, len(view))
+    return np.bincount(course.of, (course.years - mean[course.of]) ** 2, len(view)).astype(np.float64)
 
 
 def visit_rate(view: View) -> Floats:
