@@ -93,3 +93,16 @@ def test_the_model_is_left_as_it_was():
     per_patient_gradients(model, summed, records)
     assert all(p.grad is None for p in model.parameters())
     torch.autograd.grad(summed(model, records).sum(), list(model.parameters()))
+
+
+def test_a_random_loss_draws_alike_for_every_patient_in_every_backend():
+    def noisy(model: nn.Module, records) -> Tensor:
+        return (model(records["x"]) * torch.randn(1)).pow(2).flatten(1).sum(dim=1)
+
+    model, records = example("convolution")
+    rows = []
+    for backend in ("loop", "vmap", "opacus"):
+        torch.manual_seed(7)
+        rows.append(per_patient_gradients(model, noisy, records, backend))  # type: ignore[arg-type]
+    assert torch.allclose(rows[0], rows[1], atol=1e-6)
+    assert torch.allclose(rows[0], rows[2], atol=1e-6)

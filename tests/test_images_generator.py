@@ -491,6 +491,50 @@ def test_given_weights_are_the_start_and_must_fit(tmp_path: Path):
         ImageDiffusion(dictionary(), TINY).pictures(torch.zeros(1, 7), np.random.default_rng(0))
 
 
+def public_folder(folder: Path, side: int = SIDE, categories: tuple[str, ...] = ("dark", "bright")) -> Path:
+    """A public cohort on disk, with only the condition `label`."""
+    import yaml
+    from PIL import Image
+
+    patients = cohort(12, side=side)
+    assert patients.images is not None
+    folder.mkdir()
+    names = [f"{k}.png" for k in range(len(patients.images))]
+    for name, picture in zip(names, patients.images["picture"], strict=True):
+        Image.fromarray(picture).save(folder / name)
+    patients.images[["patient_id"]].assign(picture=names).to_csv(folder / "images.csv", index=False)
+    patients.patients[["patient_id", "label"]].to_csv(folder / "patients.csv", index=False)
+    described = dictionary(side=side).model_dump(mode="json", exclude_defaults=True)
+    del described["tables"]["images"]["columns"]["side"], described["tables"]["patients"]["columns"]["age"]
+    described["tables"]["patients"]["columns"]["label"]["categories"] = list(categories)
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    return folder
+
+
+def test_public_pictures_are_what_it_knows_before_it_meets_a_patient(tmp_path: Path):
+    settings = TINY | {"condition": ["label"], "public": str(public_folder(tmp_path / "public"))}
+    generator = ImageDiffusion(dictionary(), settings)
+    generator.pretrain(0, tmp_path / "cache", silent)
+    before = generator.pictures(torch.ones(1, 3), np.random.default_rng(0))
+    seen: list[str] = []
+    again = ImageDiffusion(dictionary(), settings)
+    again.pretrain(0, tmp_path / "cache", lambda what, *_: seen.append(what))
+    assert torch.equal(again.pictures(torch.ones(1, 3), np.random.default_rng(0)), before)
+    assert seen == []  # it came from the cache
+    generator.fit(door(generator, cohort()), 0, silent)
+    assert not torch.equal(generator.pictures(torch.ones(1, 3), np.random.default_rng(0)), before)
+
+
+def test_public_pictures_of_another_kind_are_refused(tmp_path: Path):
+    large = TINY | {"condition": ["label"], "public": str(public_folder(tmp_path / "large", side=32))}
+    with pytest.raises(ConfigError, match="its pictures are 32 pixels of 1 channels, those of this cohort 28 of 1"):
+        ImageDiffusion(dictionary(), large).pretrain(0, tmp_path / "cache", silent)
+    turned = public_folder(tmp_path / "turned", categories=("bright", "dark"))
+    other = TINY | {"condition": ["label"], "public": str(turned)}
+    with pytest.raises(ConfigError, match="its column label has other categories or bounds"):
+        ImageDiffusion(dictionary(), other).pretrain(0, tmp_path / "cache", silent)
+
+
 @pytest.mark.parametrize(("channels", "side"), [(1, 30), (3, 37)])
 def test_odd_sizes_and_colour_go_through(tmp_path: Path, channels: int, side: int):
     described, patients = dictionary(channels, side), cohort(8, channels, side=side)

@@ -46,8 +46,16 @@ def public_pictures(dictionary: Dictionary, settings: Settings) -> Pictures | No
             f"{settings.public}: its pictures are {other.side} pixels of {other.channels} channels, those of this cohort "
             f"{ours.side} of {ours.channels}; write size and channels of this cohort into its cohort.yaml"
         )
-    if other.width != ours.width:
-        raise ConfigError(f"{settings.public}: its condition columns have other categories than this cohort's")
+    for name, (_, column) in ours.condition.items():
+        theirs_is = other.condition[name][1]
+        if (theirs_is.categories, theirs_is.bounds, theirs_is.scale) != (
+            column.categories,
+            column.bounds,
+            column.scale,
+        ):
+            raise ConfigError(
+                f"{settings.public}: its column {name} has other categories or bounds than this cohort's; recode it there"
+            )
     records = encode(read_cohort(settings.public, theirs), other, settings.images_per_patient)
     pictures = Pictures(*flat(records))
     if not len(pictures):
