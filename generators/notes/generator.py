@@ -110,7 +110,7 @@ class NoteLM:
             backbone = self._ready()
             written = write(self._model or backbone.model, backbone.tokens, wanted, self.settings, rng)
         notes = rows.assign(**{self.text: written})[list(self.dictionary.tables["notes"].columns)]
-        return replace(record, notes=notes[notes[self.text] != ""].reset_index(drop=True))
+        return replace(record, notes=notes[notes[self.text].str.strip() != ""].reset_index(drop=True))
 
     def log_likelihood(self, cohort: Cohort) -> torch.Tensor:
         """[patients] log likelihood of each patient's notes, mean over notes and tokens, in nats; 0 where there are none."""
