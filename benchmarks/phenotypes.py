@@ -29,7 +29,7 @@ from fidelity.phenotypes import Profiles, profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error, profile_distance
 from fidelity.phenotypes.ranking import rank
 from generators.phenotypes import PhenotypeBayes
-from generators.phenotypes.learning import prior
+from generators.phenotypes.beliefs import prior
 from privacy.accounting import calibrate
 from privacy.budget import Budget, default_delta
 from privacy.charges import Charge
@@ -261,7 +261,7 @@ def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, se
     generator = PhenotypeBayes(dictionary, {})
     generator.pretrain(seed, cache, lambda *_: None)
     records = generator.encode(train)
-    for epsilon in (0.0, *EPSILONS, None):
+    for epsilon in (0.0, *EPSILONS, *((None,) if seed == 0 else ())):
         setting = "no privacy" if epsilon is None else f"epsilon {epsilon:g}"
         if epsilon != 0:
             charges = calibrate(generator.charges(declared), Budget(epsilon, delta)) if epsilon else []
@@ -330,12 +330,21 @@ def summary(rows: Rows, seeds: list[int]) -> list[dict[str, Any]]:
     return found
 
 
+def carried(before: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of an earlier result, of systems that were not run again."""
+    run = {r["system"] for r in results}
+    return [r for r in before if r["system"] not in run]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="one seed, without SDV")
     parser.add_argument("--mst", help="the Python of an environment with smartnoise-synth")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--carry", type=Path, help="take the rows of systems that are not run now from this earlier result"
+    )
     arguments = parser.parse_args()
     if not ZIP.is_file():
         raise SystemExit(f"{ZIP}: absent; fetch a release of phenopacket-store and set SYNTHGEN_SHARED")
@@ -344,6 +353,7 @@ def main() -> None:
         raise SystemExit("the dictionary does not list every publication of the zip: the prior would not be public")
     cohort = read_cohort(ZIP, dictionary)
     rows: Rows = defaultdict(list)
+    before = json.loads(arguments.carry.read_text())["rows"] if arguments.carry else []
     seeds = list(range(1 if arguments.quick else arguments.seeds))
     with tempfile.TemporaryDirectory() as folder:
         facts = list(strength(dictionary, cohort, Path(folder)))
@@ -352,6 +362,7 @@ def main() -> None:
         for seed in seeds:
             one_seed(rows, cohort, dictionary, Path(folder), seed, sdv=not arguments.quick)
             results = facts + summary(rows | paired(rows), seeds[: seed + 1])
+            results += carried(before, results)
             if arguments.json:
                 command = "python " + " ".join(sys.argv)
                 arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")

@@ -109,6 +109,9 @@ def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> P
         for (modality, _), charge in zip(wanted, charges, strict=True)
     )
     warnings = _refuse_the_hopeless(queries, budget, n)
+    for generator in linked.all.values():
+        if hasattr(generator, "foretell"):  # optional: what its patients will add to what is public
+            warnings += tuple(generator.foretell(n, [q.charge for q in queries if q.modality == generator.modality]))
     spent = epsilon(charges, budget.delta)
     return Plan(dictionary.declared_patients, n, budget, queries, spent, tpr_at(charges, 0.01), warnings)
 

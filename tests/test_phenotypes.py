@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,15 @@ from scipy import sparse, stats
 
 from fidelity.phenotypes import profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error
-from generators.phenotypes import PhenotypeBayes, facts, learning
+from generators.phenotypes import PhenotypeBayes, breadth, facts, questions
 from generators.phenotypes.evidence import SOURCES
-from generators.phenotypes.posterior import CELLS, GRID, Levels, Posterior, likelihood, model
+from generators.phenotypes.foretelling import foretell
+from generators.phenotypes.posterior import GRID, Levels, Posterior, likelihood, model
 from generators.phenotypes.profiles import Frailty, Profile, closed, ends, own_hazards
 from generators.phenotypes.public import Public
+from generators.phenotypes.strategy import Strategy, fill, knowledge, strategy, told
 from privacy.charges import Charge
-from privacy.journal import Journal
+from privacy.journal import Journal, Query
 from privacy.noise import Noise
 from privacy.session import Session
 from synthgen.cohort import Cohort
@@ -269,20 +272,26 @@ def test_coupling_one_patient_s_rows_never_touch_another_s_vector(generator: Phe
         assert torch.equal(fewer[name], torch.cat([tensor[:40], tensor[41:]])), name
 
 
-def test_adding_a_patient_moves_each_answer_by_at_most_its_clip(
-    generator: PhenotypeBayes, real: Cohort, tmp_path: Path
-):
+def test_adding_a_patient_moves_an_answer_by_at_most_its_clip(generator: PhenotypeBayes, real: Cohort):
+    class Spy(Journal):
+        said: ClassVar[list[tuple[Query, np.ndarray]]] = []
+
+        def record(self, query: Query, answer: np.ndarray) -> np.ndarray:
+            self.said.append((query, answer))
+            return super().record(query, answer)
+
     records = generator.encode(real)
-    one_less = {k: v[1:] for k, v in records.items()}
-    for name, data in (("a", records), ("b", one_less)):
-        generator.fit(door(data, 3.0, seed=4, folder=tmp_path / name), 0, silent)
+    for data in (records, {k: v[1:] for k, v in records.items()}):
+        session = Session(data, [Charge(c, 3.0) for c in QUIET], 300, Noise(4), Spy())
+        generator.fit(session, 0, silent)
     # only the first question does not depend on earlier answers
-    (query, a), (_, b) = Journal(tmp_path / "a")._answers[0], Journal(tmp_path / "b")._answers[0]
+    (query, a), (_, b) = Spy.said[0], Spy.said[len(QUIET)]
+    assert query.charge == "phenotypes/facts"
     assert 0 < np.linalg.norm(a - b) <= query.clip_norm * (1 + 1e-6)
 
 
 def test_facts_never_need_a_clip(real: Cohort):
-    question = learning.facts_question(3)
+    question = questions.facts_question(3)
     weighted = facts.encode(real) * question.weights[0]
     assert np.linalg.norm(weighted, axis=1).max() <= question.clip_norm
     assert facts.encode(real)[:, facts.slices()["variant_class"]].sum(axis=1).max() == 1  # two variants add half each
@@ -301,7 +310,7 @@ def test_unknown_terms_and_diseases_add_nothing(generator: PhenotypeBayes, real:
     assert records["observed"].sum() == 0
     assert records["excluded"].sum() == 0
     elsewhere = {**records, "disease": torch.full_like(records["disease"], -1)}
-    assert generator._beside(elsewhere, "facts").sum() == 0
+    assert generator._beside(elsewhere, elsewhere["facts"]).sum() == 0
 
 
 def test_observed_terms_are_closed_and_win_over_exclusions(generator: PhenotypeBayes, real: Cohort):
@@ -324,16 +333,58 @@ def test_observed_terms_are_closed_and_win_over_exclusions(generator: PhenotypeB
 
 def test_water_filling_spends_its_budget_and_asks_little_of_the_hopeless():
     rise, floor, cost = np.array([1.2, 1.2, 7.0]), np.array([0.5, 0.5, 90.0]), np.array([0.7, 0.7, 0.02])
-    weights = learning._fill(rise, floor, cost)
+    weights = fill(rise, floor, cost)
     assert cost @ weights == pytest.approx(1, abs=1e-6)
     assert weights[2] == 0
     assert weights[0] == pytest.approx(weights[1])
 
 
-def test_tilting_a_beta_moves_its_mean():
-    mass = Levels.assumed(np.array([0.2, 0.5])).prior
-    moved = learning.tilted(mass, np.array([0.35, 0.4]))
-    assert moved @ CELLS == pytest.approx([0.35, 0.4], abs=0.005)
+def _chain() -> tuple[np.ndarray, np.ndarray, sparse.csr_array]:
+    """A root, its child, the child's child, and one apart: mean, variance, closure."""
+    implies = sparse.csr_array(np.array([[1.0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1]]))
+    return np.array([0.8, 0.5, 0.2, 0.3]), np.array([0.02, 0.04, 0.03, 0.03]), implies
+
+
+def test_what_is_known_of_terms_together_keeps_their_variances_and_ties_a_term_to_its_ancestors():
+    mean, variance, implies = _chain()
+    known = knowledge(mean, variance, implies, np.array([0, 0, 0, 1]), np.zeros((4, 0)))
+    assert np.diag(known.unsure) == pytest.approx(variance)
+    assert known.unsure[1, 2] > 3 * abs(known.unsure[3, 2])
+    for matrix in (known.unsure, known.patients):
+        assert np.linalg.eigvalsh(matrix).min() > -1e-9
+    assert np.diag(known.patients)[3] == pytest.approx(0.3 * 0.7, rel=0.25)  # and what frailty adds
+
+
+def test_the_answer_tells_what_bayes_rule_says_it_tells():
+    rng = np.random.default_rng(0)
+    mean, variance, implies = _chain()
+    known = knowledge(mean, variance, implies, np.array([0, 0, 0, 1]), np.zeros((4, 0)))
+    asked = Strategy(rng.normal(size=(3, 4)), np.array([0.5, 0.5, 0.5, 0.0]))
+    n, noise, answer = 30.0, 0.1, np.array([0.1, -0.2, 0.3])
+    told_mean, told_variance = told(known, asked, answer, noise, n, 0.0)
+    # by information: prior and answer as one normal density over frequencies
+    inside = noise**2 * np.eye(3) + asked.directions @ known.patients @ asked.directions.T / n
+    precision = np.linalg.inv(known.unsure) + asked.directions.T @ np.linalg.solve(inside, asked.directions)
+    covariance = np.linalg.inv(precision)
+    target = np.linalg.solve(known.unsure, mean)
+    target += asked.directions.T @ np.linalg.solve(inside, answer + asked.directions @ asked.centre)
+    posterior = covariance @ target
+    joined = 1 / (1 / variance + 1 / told_variance)
+    assert joined == pytest.approx(np.diag(covariance), rel=1e-6)
+    assert joined * (mean / variance + told_mean / told_variance) == pytest.approx(posterior, abs=1e-6)
+
+
+def test_a_strategy_costs_a_norm_of_one_and_leaves_less_doubt_than_asking_each_term_as_loudly():
+    mean, variance, implies = _chain()
+    known = knowledge(mean, variance, implies, np.array([0, 0, 0, 1]), np.zeros((4, 0)))
+    noise = 0.1
+    best = strategy(known, noise)
+    second = known.patients + known.unsure
+    assert np.trace(best.directions @ second @ best.directions.T) == pytest.approx(1, abs=1e-3)
+    each = Strategy(np.eye(4) / np.sqrt(np.trace(second)), mean)
+    doubt = [(1 / (1 / variance + 1 / told(known, a, np.zeros(len(a.directions)), noise, 1e6, 0.0)[1])).sum()
+             for a in (best, each)]  # fmt: skip
+    assert doubt[0] < doubt[1]
 
 
 # Samples ---------------------------------------------------------------------------------------------------------------------
@@ -427,7 +478,7 @@ def test_a_hundred_thousand_patients_of_the_real_ontology_without_a_contradictio
 
 def test_bins_hold_everything():
     marked = np.tri(60, 59, -1, dtype=bool)
-    assert (learning.breadth(marked, np.arange(59) % 23).sum(axis=1) == 2).all()
+    assert (breadth.breadth(marked, np.arange(59) % 23).sum(axis=1) == 2).all()
     assert stats.binom.pmf(0, 1, 0) == 1
 
 
@@ -440,11 +491,29 @@ def test_ends_and_closure_are_inverse():
 
 def test_the_plan_can_say_in_advance_what_more_patients_or_less_noise_add(generator: PhenotypeBayes):
     public = generator.public
-    before, after = learning.foretell(public, 300, 2.0, 0.6)
-    assert before > after
-    assert after > learning.foretell(public, 3000, 2.0, 0.6)[1]
-    assert after > learning.foretell(public, 300, 0.5, 0.6)[1]
-    assert learning.foretell(public, 300, 1e6, 0.6)[1] == pytest.approx(before, rel=0.01)
+    usual = foretell(public, 300, 2.0)
+    assert usual.each == 100
+    assert usual.before > usual.after
+    assert usual.after > foretell(public, 3000, 2.0).after
+    assert usual.after > foretell(public, 300, 0.5).after
+    assert foretell(public, 300, 1e6).after == pytest.approx(usual.before, rel=0.01)
+
+
+def test_what_is_foretold_names_the_bare_diseases_and_needs_no_patient(generator: PhenotypeBayes):
+    fresh = PhenotypeBayes(generator.dictionary, {"hpo": str(generator.settings.hpo), "terms": 40})
+    (text,) = fresh.foretell(300, [Charge(c, 2.0) for c in QUIET])
+    assert text.startswith("phenotypes: 0 of 3 diseases have no public annotation")
+    assert "100 patients of each disease narrow that" in text
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_demo_says_how_much_its_patients_will_add():
+    from synthgen.config import load_job
+    from synthgen.planning import plan
+
+    job = load_job(ROOT / "configs" / "phenopackets.yaml")
+    (told_,) = (w for w in plan(job, job.dictionary).warnings if w.startswith("phenotypes: "))
+    assert "51 of 115 diseases" in told_
 
 
 def test_every_synthetic_packet_parses_by_the_schema_and_has_no_fault(generator: PhenotypeBayes):

@@ -45,10 +45,10 @@ class DiagnosisRanking:
     section: Literal["fidelity", "utility", "rules"] = "utility"
 
     def run(self, evidence: Evidence) -> Sequence[Finding]:
-        found = pictures(evidence)
-        if found is None or len(found[0].rows) < 2:
+        seen = pictures(evidence)
+        if seen is None or len(seen[0].rows) < 2:
             return []
-        train, holdout, synthetic, _ = found
+        train, holdout, synthetic, _ = seen
         places, best = rank(synthetic, holdout), rank(train, holdout)
         found = []
         for metric, first in (("top-1", 1), ("top-10", 10)):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.phenotypes import facts
-from generators.phenotypes.learning import Beliefs, profile
+from generators.phenotypes.beliefs import Beliefs, profile
 from generators.phenotypes.profiles import ends
 from generators.phenotypes.public import Public
 from synthgen.cohort import Cohort
@@ -121,14 +121,13 @@ def _phenotypes(
     for i in np.unique(disease).tolist():
         one = profile(public, now, i)
         rows = np.flatnonzero(disease == i)
-        terms, down = public.of(i), one.implies.T.tocsr()
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             has, lacks = one.draw(len(part), now.frailties, rng)
-            for marked, is_excluded in ((ends(has, one.implies), False), (ends(lacks, down), True)):
+            for marked, is_excluded in ((ends(has, one.implies), False), (ends(lacks, public.excludes), True)):
                 who, which = np.nonzero(marked)
                 patient.append(part[who])
-                term.append(vocabulary[terms[which]])
+                term.append(vocabulary[which])
                 excluded.append(np.full(len(who), is_excluded))
     who = np.concatenate(patient)
     order = np.argsort(who, kind="stable")

@@ -22,23 +22,13 @@ from safetensors.numpy import load, save
 
 from generators.phenotypes import facts, public
 from generators.phenotypes.assembly import assemble
-from generators.phenotypes.learning import (
-    BREADTH_CLIP,
-    BREADTH_WIDTH,
-    Answer,
-    Beliefs,
-    Question,
-    breadth,
-    closed_down,
-    facts_question,
-    learn_facts,
-    learn_frailties,
-    learn_terms,
-    prior,
-    terms_question,
-)
-from generators.phenotypes.posterior import Posterior
+from generators.phenotypes.beliefs import Beliefs, closed_down, prior
+from generators.phenotypes.breadth import BREADTH_CLIP, BREADTH_WIDTH, breadth, learn_frailties
+from generators.phenotypes.foretelling import foretell
+from generators.phenotypes.learning import learn_facts, learn_terms, terms_question
+from generators.phenotypes.posterior import Levels, Posterior
 from generators.phenotypes.profiles import Frailty, closed, ends
+from generators.phenotypes.questions import Answer, Question, facts_question
 from generators.phenotypes.settings import Settings
 from privacy.charges import Charge
 from privacy.files import write_durably
@@ -83,13 +73,25 @@ class PhenotypeBayes:
             for name, share in zip(_CHARGES, self.settings.shares, strict=True)
         ]
 
+    def foretell(self, declared_patients: int, charges: Sequence[Charge]) -> Sequence[str]:
+        """For the plan: how much patients of this number will add to public knowledge at these charges, from public numbers."""
+        public_ = public.made(self.dictionary, self.settings)
+        noise = next(c.noise_multiplier for c in charges if c.name == f"phenotypes/{_CHARGES[2]}")
+        said = foretell(public_, declared_patients, noise)
+        bare = int((public_.strength[:, 2] == 0).sum())
+        return [
+            f"phenotypes: {bare} of {len(self.diseases)} diseases have no public annotation that is free of this cohort's "
+            f"publications. Public knowledge leaves the frequency of a disease's terms unsure by {said.before:.2f}; "
+            f"{said.each:.0f} patients of each disease narrow that to {said.after:.2f}"
+        ]
+
     def pretrain(self, seed: int, cache: Path, progress: Progress) -> None:
         """Reads HPO's files; the same for every seed."""
         folder = cache / f"phenotypes-{public.cache_key(self.dictionary, self.settings)}"
         progress("public knowledge of phenotypes", 0, 1)
         if not (folder / "public.safetensors").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            public.write(public.make(self.dictionary, self.settings), folder)
+            public.write(public.made(self.dictionary, self.settings), folder)
         self._public = public.read(folder)
         self._beliefs = prior(self._public, self.dictionary.declared_patients)
         progress("public knowledge of phenotypes", 1, 1)
@@ -120,14 +122,12 @@ class PhenotypeBayes:
         for i in range(len(known.diseases)):
             rows = np.flatnonzero(disease == i)
             terms = known.of(i)
-            implies = known.implies_of(i)
-            has = closed(marked["observed"][rows], known.implies)[:, terms]
-            stated = marked["excluded"][rows][:, terms] & ~has
-            out["observed"][rows, : len(terms)] = has
-            out["excluded"][rows, : len(terms)] = closed_down(stated, has, implies)
-            system = known.system[terms]
-            both = (ends(has, implies), ends(stated, implies.T.tocsr()))
-            spread[rows] = np.concatenate([breadth(m, system) for m in both], axis=1)
+            has = closed(marked["observed"][rows], known.implies)
+            stated = marked["excluded"][rows] & ~has
+            out["observed"][rows, : len(terms)] = has[:, terms]
+            out["excluded"][rows, : len(terms)] = closed_down(stated, has, known.implies)[:, terms]
+            both = (ends(has, known.implies), ends(stated, known.excludes))
+            spread[rows] = np.concatenate([breadth(m, known.system) for m in both], axis=1)
         return {
             "disease": torch.from_numpy(disease),
             "facts": torch.from_numpy(facts.encode(cohort)),
@@ -177,7 +177,7 @@ class PhenotypeBayes:
         progress("counts of phenotypes", 2, 4)
         answers = {s: self._ask(session, s, self._terms(session, now, s)) for s in ("observed", "excluded")}
         progress("counts of phenotypes", 3, 4)
-        for turn in range(2):
+        for turn in range(2):  # the second time, of patients as unequal as they are
             for status, answer in answers.items():
                 now = learn_terms(known, now, status, answer)
             now = learn_frailties(known, now, breadth_) if turn == 0 else now
@@ -194,7 +194,9 @@ class PhenotypeBayes:
         """The noisy sum over patients; without privacy the exact one, by `reveal`."""
 
         def statistic(records: Records) -> torch.Tensor:
-            vectors = records[name] if name == "breadth" else self._beside(records, name)
+            if question.strategies:
+                return self._beside(records, self._combined(records, name, question))
+            vectors = records[name] if name == "breadth" else self._beside(records, records[name])
             return vectors * torch.from_numpy(question.weights).to(vectors).flatten()
 
         charge, shape = f"phenotypes/{name}", question.weights.shape
@@ -203,13 +205,24 @@ class PhenotypeBayes:
         values = session.sum(statistic, question.clip_norm, charge).numpy().reshape(shape)
         return Answer(values, session.error(charge, question.clip_norm) * session.expected(charge), question)
 
-    def _beside(self, records: Records, name: str) -> torch.Tensor:
+    def _beside(self, records: Records, mine: torch.Tensor) -> torch.Tensor:
         """[patients, diseases x numbers] a patient's numbers in the place of their disease, zero in all others."""
-        mine = records[name]
         out = torch.zeros((len(mine), len(self.public.diseases), mine.shape[1]), dtype=torch.float32)
         known = records["disease"] >= 0
         out[known, records["disease"][known]] = mine[known].to(torch.float32)
         return out.flatten(1)
+
+    def _combined(self, records: Records, name: str, question: Question) -> torch.Tensor:
+        """[patients, questions] each patient's marks, combined as their own disease's strategy says."""
+        out = torch.zeros((len(records[name]), question.weights.shape[1]))
+        for i in records["disease"].unique().tolist():
+            rows = (records["disease"] == i).nonzero()[:, 0]
+            if i >= 0:
+                asked = question.strategies[i]
+                marks = records[name][rows, : len(asked.centre)].double().numpy()
+                vectors = torch.from_numpy(asked.vectors(marks)).to(out)
+                out[rows.unsqueeze(1), torch.arange(vectors.shape[1])] = vectors
+        return out
 
     # Synthetic patients ------------------------------------------------------------------------------------------------------
     def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
@@ -234,7 +247,8 @@ class PhenotypeBayes:
         now = self.beliefs
         public.write(self.public, folder)
         masses = {k: getattr(now, k).mass.astype(np.float32) for k in ("observed", "excluded", "facts")}
-        write_durably(folder / "beliefs.safetensors", save({"sizes": now.sizes, **masses}))
+        levels = {"levels_observed": now.levels[0].weights, "levels_excluded": now.levels[1].weights}
+        write_durably(folder / "beliefs.safetensors", save({"sizes": now.sizes, **masses, **levels}))
         numbers = {"unsure": now.unsure, "frailties": [vars(f) for f in now.frailties]}
         write_durably(folder / "beliefs.json", json.dumps(numbers, allow_nan=False).encode())
 
@@ -245,10 +259,11 @@ class PhenotypeBayes:
             arrays = load((folder / "beliefs.safetensors").read_bytes())
             numbers = json.loads((folder / "beliefs.json").read_text(encoding="utf-8"))
             masses = {k: Posterior(arrays[k].astype(np.float64)) for k in ("observed", "excluded", "facts")}
+            levels = Levels(arrays["levels_observed"]), Levels(arrays["levels_excluded"])
             first, second = (Frailty(**f) for f in numbers["frailties"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             raise WorkspaceError(f"{folder}: the model is missing or corrupt. Start a new run") from None
-        self._beliefs = Beliefs(arrays["sizes"], numbers["unsure"], **masses, frailties=(first, second))
+        self._beliefs = Beliefs(arrays["sizes"], numbers["unsure"], **masses, levels=levels, frailties=(first, second))
 
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ quadrature over f and over a grid of (p, kappa): exact up to the grid, fast for 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,17 @@ def likelihood(answer: Floats, patients: Floats, noise: Floats, unsure: Floats |
     return relative
 
 
+def normal(mean: Floats, variance: Floats) -> Floats:
+    """[pairs, cells] of a normal likelihood of each frequency, up to a factor for each pair."""
+    logs = -0.5 * (mean[:, None] - CELLS) ** 2 / variance[:, None]
+    return np.asarray(np.exp(logs - logs.max(axis=1, keepdims=True)))
+
+
+def _variance(mass: Floats) -> Floats:
+    """[rows] of distributions over `CELLS`."""
+    return np.asarray(np.maximum(mass @ CELLS**2 - (mass @ CELLS) ** 2, 1e-8))
+
+
 @dataclass(frozen=True)
 class Levels:
     """What is believed of the levels: `weights` [levels, hypotheses], each row a distribution over `GRID`."""
@@ -109,17 +121,22 @@ class Levels:
             logs[one] += share * total
         return Levels(np.exp(logs - logsumexp(logs, axis=1, keepdims=True)))
 
-    @property
+    @cached_property
     def prior(self) -> Floats:
         """[levels, cells] what is expected of a frequency of each level."""
         mixed: Floats = self.weights @ PRIORS
         return mixed
 
-    @property
+    @cached_property
     def mean(self) -> Floats:
         """[levels] the expected frequency."""
         expected: Floats = self.prior @ CELLS
         return expected
+
+    @cached_property
+    def variance(self) -> Floats:
+        """[levels] of the frequencies of one level."""
+        return _variance(self.prior)
 
 
 @dataclass(frozen=True)
@@ -144,6 +161,11 @@ class Posterior:
         """[pairs]."""
         mean: Floats = self.mass @ CELLS
         return mean
+
+    @property
+    def variance(self) -> Floats:
+        """[pairs]."""
+        return _variance(self.mass)
 
     def draw(self, rng: np.random.Generator) -> Floats:
         """[pairs] one frequency each, uniform within its cell."""

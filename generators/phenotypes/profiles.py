@@ -24,6 +24,8 @@ Bools = NDArray[np.bool_]
 
 _HAZARDS = np.concatenate([[0.0], np.geomspace(1e-6, 1e6, 600)])
 _STEPS = 200
+_NOTHING, _STILL = 1e-5, 2e-3
+_RARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ def own_hazards(total: Floats, certainty: Floats, implies: sparse.csr_array) -> 
     wanted = implies @ (certainty * total)
     own = np.maximum(2 * total - sums @ total, 0.02 * total) + 1e-9
     for _ in range(_STEPS):
-        own *= wanted / np.maximum(implies @ (certainty * (sums @ own)), 1e-12)
+        step = wanted / np.maximum(implies @ (certainty * (sums @ own)), 1e-12)
+        own *= step
+        if np.abs(step[own > _NOTHING] - 1).max(initial=0) < _STILL:
+            break
     return np.asarray(own)
 
 
@@ -81,6 +86,7 @@ class Profile:
     Args:
         implies: [terms, terms] sparse closure, 1 where the row is or implies the column.
         system: [terms] organ system of each term.
+        systems: how many there are.
         observed, excluded: [terms] own hazards.
     """
 
@@ -93,22 +99,37 @@ class Profile:
     def draw(self, patients: int, frailties: tuple[Frailty, Frailty], rng: np.random.Generator) -> tuple[Bools, Bools]:
         """([patients, terms] observed, all that they imply included; [patients, terms] excluded, what that excludes not
         included). Never both."""
-        has = closed(self._hits(self.observed, frailties[0], patients, rng), self.implies)
-        lacks = self._hits(self.excluded, frailties[1], patients, rng)
+        has = closed(hits(self.observed, frailties[0], self.system, patients, rng), self.implies)
+        lacks = hits(self.excluded, frailties[1], self.system, patients, rng)
         return has, lacks & ~has
 
-    def _hits(self, hazard: Floats, frailty: Frailty, patients: int, rng: np.random.Generator) -> Bools:
-        factor = frailty.draw(patients, self.systems, rng)
-        chance = -np.expm1(-hazard * factor[:, self.system])
-        return np.asarray(rng.random(chance.shape) < chance)
+
+def hits(hazard: Floats, frailty: Frailty, system: Ints, patients: int, rng: np.random.Generator) -> Bools:
+    """[patients, terms] where a term is found. What has a small hazard is drawn as points of a Poisson process in each organ
+    system, which is the same and does not draw a number for every term that a patient lacks."""
+    factor = frailty.draw(patients, int(system.max()) + 1, rng)
+    found = np.zeros((patients, len(hazard)), dtype=bool)
+    often = np.flatnonzero(hazard > _RARE)
+    found[:, often] = rng.random((patients, len(often))) < -np.expm1(-hazard[often] * factor[:, system[often]])
+    for one in np.unique(system):
+        rare = np.flatnonzero((system == one) & (hazard <= _RARE))
+        points = rng.poisson(hazard[rare].sum() * factor[:, one])
+        which = np.searchsorted(np.cumsum(hazard[rare]), rng.random(points.sum()) * hazard[rare].sum(), side="right")
+        found[np.repeat(np.arange(patients), points), rare[which.clip(max=len(rare) - 1)]] = True
+    return found
 
 
-def closed(hits: Bools, implies: sparse.csr_array) -> Bools:
-    """[patients, terms] with all that the hits imply."""
-    return np.asarray((sparse.csr_array(hits.astype(np.float32)) @ implies).toarray() > 0)
+def closed(marks: Bools, implies: sparse.csr_array) -> Bools:
+    """[patients, terms] with all that the marks imply."""
+    return np.asarray((_sparse(marks) @ implies).toarray() > 0)
+
+
+def _sparse(marks: Bools) -> sparse.csr_array:
+    rows, columns = np.nonzero(marks)
+    return sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=marks.shape)
 
 
 def ends(marked: Bools, implies: sparse.csr_array) -> Bools:
     """[patients, terms] only those that no other marked term implies (with `implies` transposed: excludes)."""
     strict = (implies - sparse.eye_array(implies.shape[0])).tocsr()
-    return np.asarray(marked & ~((sparse.csr_array(marked.astype(np.float32)) @ strict).toarray() > 0))
+    return np.asarray(marked & ~((_sparse(marked) @ strict).toarray() > 0))

@@ -44,6 +44,7 @@ class Public:
     version: of hp.obo.
     terms: [diseases, width] positions in `vocabulary`, ascending, -1 beyond a disease's last.
     level: [diseases, width] level of evidence, -1 beyond.
+    levels: [diseases, vocabulary] level of evidence of every term, asked or not.
     ancestry: [pairs, 2] positions (term, it or an ancestor of it) within the vocabulary.
     system: [vocabulary] organ system.
     directions: [vocabulary, factors] in which public diseases differ, each as long as they do.
@@ -58,6 +59,7 @@ class Public:
     version: str
     terms: Ints
     level: Ints
+    levels: Ints
     ancestry: Ints
     system: Ints
     directions: Floats
@@ -78,6 +80,11 @@ class Public:
         size = len(self.vocabulary)
         ones = np.ones(len(self.ancestry), dtype=np.float32)
         return sparse.csr_array((ones, (self.ancestry[:, 0], self.ancestry[:, 1])), shape=(size, size))
+
+    @cached_property
+    def excludes(self) -> sparse.csr_array:
+        """[vocabulary, vocabulary] 1 where excluding the row excludes the column."""
+        return self.implies.T.tocsr()
 
     def implies_of(self, disease: int) -> sparse.csr_array:
         """[terms, terms] the closure within one disease."""
@@ -106,6 +113,18 @@ def diseases_of(dictionary: Dictionary) -> dict[str, MendelianDisease]:
     if not declared and dictionary.disease:
         declared = (dictionary.disease,)
     return {d: known.get(d, MendelianDisease(label="")) for d in declared}
+
+
+_MADE: dict[str, Public] = {}
+
+
+def made(dictionary: Dictionary, settings: Settings) -> Public:
+    """What `make` makes; in one process the plan and the training make it once."""
+    key = cache_key(dictionary, settings)
+    if key not in _MADE:
+        _MADE.clear()
+        _MADE[key] = make(dictionary, settings)
+    return _MADE[key]
 
 
 def make(dictionary: Dictionary, settings: Settings) -> Public:
@@ -148,7 +167,7 @@ def _assemble(
     inside = catalogue.closure[union][:, union].tocoo()
     vocabulary = tuple(catalogue.terms[j] for j in union)
     return Public(
-        diseases, vocabulary, catalogue.ontology.version, terms, level,
+        diseases, vocabulary, catalogue.ontology.version, terms, level, np.stack([e.level[union] for e in evidence]),
         np.stack([inside.row, inside.col], axis=1).astype(np.int64), _systems(vocabulary, catalogue.ontology),
         directions(catalogue.frequency, FACTORS)[union],
         believed[0].weights, believed[1].weights, facts_[0], facts_[1].weights, strength,

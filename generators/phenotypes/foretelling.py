@@ -1,0 +1,47 @@
+"""How much the patients will add to public knowledge, said in advance from public numbers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from generators.phenotypes.beliefs import prior
+from generators.phenotypes.learning import known
+from generators.phenotypes.public import Public
+from generators.phenotypes.strategy import strategy, told
+
+_STANDING = 8
+"""Diseases that stand for all, from the best to the least annotated."""
+_LIKELY = 0.05
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Standard deviations of a term's frequency before the patients and after them, averaged over the terms that a disease is
+    expected to have in one of twenty patients or more; patients of a disease (all alike, as nothing else is public)."""
+
+    before: float
+    after: float
+    each: float
+
+
+def foretell(public: Public, patients: int, noise_multiplier: float) -> Forecast:
+    """What the question about observed terms will tell of a disease of average size.
+
+    Args:
+        noise_multiplier: of the charge on observed terms; 0 without privacy.
+    """
+    n = float(prior(public, patients).sizes.mean())
+    rows = np.argsort(public.strength[:, 2], kind="stable")
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _STANDING).astype(int))]
+    before, after = [], []
+    for i in chosen.tolist():
+        knows = known(public, i, "observed")
+        noise = max(noise_multiplier, 1e-3) / n
+        asked = strategy(knows, noise)
+        _, spread = told(knows, asked, np.zeros(len(asked.directions)), noise, n, 0.0)
+        variance, likely = np.diag(knows.unsure), knows.mean >= _LIKELY
+        before.append(np.sqrt(variance[likely]).mean())
+        after.append(np.sqrt(1 / (1 / variance + 1 / spread))[likely].mean())
+    return Forecast(float(np.mean(before)), float(np.mean(after)), n)
