@@ -37,13 +37,16 @@ def improbable(view: View, usual: Usual, tails: dict[str, Tail]) -> Iterator[Fla
     """One flag for each patient and detector whose score chance hardly reaches."""
     import numpy as np
 
-    from synthgen.screening.usual import CHANCE
+    from synthgen.screening.usual import CHANCE, TAIL
     from synthgen.screening.words import seldom
 
     for detector in detectors():
         found = detector.scores(view, usual)
         chance = tails[detector.reason].chance(found.value)
-        for patient in np.flatnonzero(chance <= CHANCE):
+        if detector.reason in usual.bulk:  # what is common in this cohort is no fault of one patient
+            chance = np.maximum(chance, usual.bulk[detector.reason].chance(found.value))
+        rare = tails[detector.reason].share  # below TAIL where hardly any simulated patient has a score at all
+        for patient in np.flatnonzero(chance <= (CHANCE if rare >= TAIL else max(CHANCE, rare))):
             text, evidence = detector.told(view, usual, int(patient), found.place[patient])
             share = float(chance[patient])
             yield Flag(

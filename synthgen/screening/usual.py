@@ -3,13 +3,14 @@
 Neither reads a real patient. The scales come from the synthetic cohort itself (robustly: medians, so that a few faults do not
 move them) or, where it is small, from patients simulated from the dictionary. How often a patient strays so far by chance is
 counted in simulated patients of many populations, each measured by its own scales; beyond what they show, the tail is
-continued as exponential (Pickands 1975, with shape 0).
+continued as exponential (Pickands 1975, with shape 0). A real disease may be wilder than the simulation, and a cohort that is
+like it too: so the cohort's own bulk is continued in the same way, and the larger of the two chances counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +57,8 @@ class Usual:
     """Code of events -> centre and spread of the dose on its scale, and spread of one patient's doses."""
     repeats: dict[str, tuple[float, float]]
     """Code of events -> mean and standard deviation of how often a patient has it, of patients who have it."""
+    bulk: dict[str, Tail] = field(default_factory=dict)
+    """Detector's reason -> tail of the cohort's own scores, continued from the bulk of its patients."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,15 @@ class Tail:
         beyond = finite[finite > start] - start
         return cls(start, max(float(beyond.mean()) if len(beyond) else 0.0, 1e-6 + 0.02 * abs(start)))
 
+    @classmethod
+    def of_bulk(cls, scores: Floats) -> Tail | None:
+        """Of a cohort that may hold faults: what 80% and 95% of its patients reach says how the rest should go on.
+        None where most cannot be told."""
+        if np.mean(np.isfinite(scores)) < 0.5:
+            return None
+        middle, start = (float(np.quantile(scores, q, method="lower")) for q in (0.8, 0.95))
+        return cls(start, max((start - middle) / float(np.log(4)), 1e-6), 0.05)
+
     def chance(self, scores: Floats) -> Floats:
         """[patients] share of simulated patients with such a score; 1 below the tail."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -109,12 +121,16 @@ class Tail:
 
 def usual_of(cohort: Cohort, dictionary: Dictionary) -> Usual:
     """Of a cohort; of simulated patients where it has fewer than `FEWEST`."""
+    from synthgen.screening import detectors
     from synthgen.screening.scales import measured
 
     if len(cohort) < FEWEST:
         return _simulated(dictionary.fingerprint, _Held(dictionary)).usual
     part = cohort if len(cohort) <= MOST else cohort.of(cohort.ids[:: len(cohort) // MOST])
-    return measured(View(part.tables, dictionary))
+    view = View(part.tables, dictionary)
+    usual = measured(view)
+    bulk = {d.reason: Tail.of_bulk(d.scores(view, usual).value) for d in detectors()}
+    return replace(usual, bulk={reason: tail for reason, tail in bulk.items() if tail is not None})
 
 
 def tails(dictionary: Dictionary, detectors: Sequence[Detector]) -> dict[str, Tail]:
