@@ -30,6 +30,8 @@ class Detection:
 
     def run(self, evidence: Evidence) -> Sequence[Finding]:
         views = Views.of(evidence)
+        if views.train.baseline.empty:
+            return []
         found = [self._told(views, "baseline", "first-visit columns")]
         if views.train.visits is not None:
             found.append(self._told(views, "patient", "whole trajectories"))

@@ -49,7 +49,8 @@ def covariance(real: View, other: View) -> float:
     """0 is the same. NaN without visits or numeric measurements."""
     pairs = _pairs(real, other)
     sizes = [(np.linalg.norm(a[1]), np.linalg.norm(a[1] - b[1])) for a, b in pairs]
-    return float(np.mean([apart / size for size, apart in sizes if size > 0])) if sizes else float("nan")
+    shares = [apart / size for size, apart in sizes if size > 0]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def mean_curve(real: View, other: View) -> float:

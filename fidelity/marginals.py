@@ -47,16 +47,20 @@ def visit_shape(real: View, other: View) -> float:
 
 
 def baseline_shape(real: View, other: View) -> float:
-    """1 is the same."""
+    """1 is the same. NaN without columns."""
     columns = {n: c for n, c in real.columns.items() if n in real.baseline}
-    return float(np.mean([_similarity(c, real.baseline[n], other.baseline[n]) for n, c in columns.items()]))
+    scores = [_similarity(c, real.baseline[n], other.baseline[n]) for n, c in columns.items()]
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def ks_similarity(real: pd.Series[Any] | NDArray[Any], other: pd.Series[Any] | NDArray[Any]) -> float:
     """1 - the largest distance between two distribution functions; 0 where one side has no values."""
     a, b = (np.asarray(x, dtype="float64") for x in (real, other))
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
-    return 1 - float(ks_2samp(a, b, method="asymp").statistic) if len(a) and len(b) else 0.0
+    if not (len(a) and len(b)):
+        return 0.0
+    with np.errstate(divide="ignore"):  # of the p-value of one value against one, which nobody asks for
+        return 1 - float(ks_2samp(a, b, method="asymp").statistic)
 
 
 def tv_similarity(real: pd.Series[Any], other: pd.Series[Any]) -> float:

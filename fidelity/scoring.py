@@ -94,6 +94,8 @@ def explained(task: Task, truth: pd.DataFrame, prediction: Floats, rng: np.rando
     mean = (draws @ null) / np.maximum(draws.sum(axis=1), 1e-12)[:, None]  # [draws, targets]
     spread = (draws @ null**2).sum(axis=1) - draws.sum(axis=1) * (mean**2).sum(axis=1)
     found = 1 - (draws @ loss) / np.where(spread > 1e-12, spread, np.nan)
+    if not np.isfinite(found[0]):
+        return Rate(0.0, 0.0, 1.0, len(truth))
     low, high = np.nanquantile(found[1:], [0.025, 0.975])
     return Rate(float(found[0]), float(low), float(high), len(truth))
 
@@ -134,6 +136,8 @@ def _rate(found: list[Pairs], patients: int, rng: np.random.Generator) -> Rate:
     if values[0] >= 1:  # the bootstrap of a perfect ranking has no width
         fewest = min(int((p.comparable.sum(axis=axis) > 0).sum()) for p in found for axis in (0, 1))
         low = clopper_pearson(fewest, fewest).low
+    if not np.isfinite([values[0], low, high]).all():
+        return Rate(0.5, 0.0, 1.0, patients)
     return Rate(float(values[0]), float(low), float(high), patients)
 
 

@@ -26,6 +26,8 @@ from synthgen.findings import Evidence, Finding, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
+    from synthgen.cohort import Cohort
+
 GROUPS = 20
 """Groups of the delete-a-group jackknife."""
 FEW_GROUPS = 10
@@ -84,11 +86,15 @@ class Views(Compared[View]):
     @classmethod
     def of(cls, evidence: Evidence) -> Views:
         """Worked out anew: cheap beside any check."""
-        cohorts = (evidence.train, evidence.holdout, evidence.synthetic, evidence.floor)
+        most = len(evidence.train)
+        cohorts = (evidence.train, evidence.holdout, _at_most(evidence.synthetic, most), evidence.floor)
         train, holdout, synthetic, floor = (View.of(cohort, evidence.dictionary) for cohort in cohorts)
-        most = len(train.patients)
-        prior = None if evidence.prior is None else first(View.of(evidence.prior, evidence.dictionary), most)
-        return cls(train, holdout, first(synthetic, most), floor, prior)
+        prior = None if evidence.prior is None else View.of(_at_most(evidence.prior, most), evidence.dictionary)
+        return cls(train, holdout, synthetic, floor, prior)
+
+
+def _at_most(cohort: Cohort, patients: int) -> Cohort:
+    return cohort if len(cohort) <= patients else cohort.of(cohort.ids[:patients])
 
 
 def verdict(

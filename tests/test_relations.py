@@ -13,7 +13,18 @@ import pytest
 from scipy.stats import spearmanr
 from test_fidelity import VISITS, view
 
-from fidelity import causal, conditional, correlation, functional, hazards, lagged, subgroups, tails, transitions
+from fidelity import (
+    causal,
+    conditional,
+    correlation,
+    dependence,
+    functional,
+    hazards,
+    lagged,
+    subgroups,
+    tails,
+    transitions,
+)
 from fidelity.cox import cox
 from fidelity.verdict import Compared, judged, verdict
 from fidelity.view import View, once
@@ -21,14 +32,22 @@ from synthgen.dictionary import Dictionary, parse
 from synthgen.errors import ConfigError
 from synthgen.findings import Evidence
 from synthgen.floor import independent
+from synthgen.plugins import checks
 from synthgen.simulation import simulate
 
 MEASURES = (
+    dependence.visit_categories, dependence.baseline_categories,
     conditional.visit_partial, conditional.baseline_partial, functional.covariance, functional.mean_curve,
     transitions.matrix_distance, lagged.cross, lagged.cross_given_own, hazards.log_hazard, causal.strength,
     tails.beyond, tails.together, tails.rare_categories, partial(subgroups.profile, "sex = f"),
 )  # fmt: skip
 """Distances of two cohorts."""
+OWN = {
+    f"fidelity.{name}"
+    for name in ("causal", "conditional", "dependence", "detection", "estimands", "functional", "hazards", "lagged", "marginals",
+                 "missingness", "ranking", "subgroups", "survival", "tails", "trajectories", "transitions", "utility")
+}  # fmt: skip
+"""The modules of the checks of records."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +67,8 @@ def test_the_same_cohort_is_at_no_distance(measure: Any, pbc: dict[str, View]) -
 
 @pytest.mark.parametrize(
     "measure",
-    [conditional.visit_partial, functional.covariance, transitions.matrix_distance, lagged.cross, lagged.cross_given_own,
+    [dependence.visit_categories, conditional.visit_partial,
+     functional.covariance, transitions.matrix_distance, lagged.cross, lagged.cross_given_own,
      hazards.log_hazard, causal.strength, tails.together],
 )  # fmt: skip
 def test_independent_columns_are_further_off_than_a_second_sample(measure: Any, pbc: dict[str, View]) -> None:
@@ -250,7 +270,7 @@ def test_a_declaration_that_cannot_be_is_refused(part: dict[str, Any], said: str
 
 def test_every_new_check_speaks_or_keeps_silent() -> None:
     """On a dictionary that declares nothing, with visits and an outcome, and on one without an outcome."""
-    checks = (conditional.Conditional(), functional.FunctionalComponents(), transitions.Transitions(), lagged.Lagged(),
+    several = (conditional.Conditional(), functional.FunctionalComponents(), transitions.Transitions(), lagged.Lagged(),
               hazards.Hazards(), causal.Causal(), subgroups.Subgroups(), tails.Tails())  # fmt: skip
     silent = {"two_labs": {"transitions", "causal", "subgroups"}, "no_outcome": {"hazards", "causal", "subgroups"}}
     for name, expected in silent.items():
@@ -261,7 +281,24 @@ def test_every_new_check_speaks_or_keeps_silent() -> None:
         evidence = Evidence(
             dictionary, train, holdout, replace(holdout, origin="synthetic"), floor, np.random.default_rng(0)
         )
-        found = {check.name: check.run(evidence) for check in checks}
+        found = {check.name: check.run(evidence) for check in several}
         assert {n for n, f in found.items() if not f} == expected
         for finding in (f for several in found.values() for f in several):
             assert finding.as_json()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", cohorts.DICTIONARIES)
+@pytest.mark.parametrize("patients", [4, 30])
+def test_few_patients_are_no_error(name: str, patients: int) -> None:
+    """Whatever is declared and however few there are: findings that can be written down, and no warning."""
+    dictionary = cohorts.DICTIONARIES[name]()
+    both = cohorts.simulated(dictionary, patients, patients)
+    train, holdout = both.of(both.ids[: patients // 2]), both.of(both.ids[patients // 2 :])
+    floor = independent(train, dictionary, np.random.default_rng(0))
+    made = replace(holdout, origin="synthetic")
+    evidence = Evidence(dictionary, train, holdout, made, floor, np.random.default_rng(0), made, (made,))
+    for check in (c for c in checks() if type(c).__module__ in OWN):
+        for finding in check.run(evidence):
+            assert finding.as_json()
+            assert patients > 4 or finding.check in ("estimands", "utility") or finding.verdict != "fail"
