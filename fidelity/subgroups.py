@@ -48,9 +48,10 @@ class Subgroups:
             for group in groups
             if group not in large
         ]
+        alone = replace(views, prior=None)  # one measure of what patients added is enough: that of `worst`
         for group in large:
             text = f"How far patients with {group} are off at the first visit and in how follow-up ends"
-            one = judged(self.name, "profile", text, partial(profile, group), views, "lower", column=group)
+            one = judged(self.name, "profile", text, partial(profile, group), alone, "lower", column=group)
             found += [replace(f, verdict="information", n=_sizes(views, group)[2]) for f in one]
         if large:
             text = f"How far the worst of {len(large)} declared groups is off"
