@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import pbc, simulated
+from cohorts import DICTIONARIES, pbc, simulated
 
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
@@ -210,3 +210,16 @@ def test_a_view_keeps_breaches_apart() -> None:
     assert ordered[-3:] == ["a", "a", "b"]  # by patient and day; strangers apart
     np.testing.assert_allclose(np.exp(view.values["lab"])[-3:], [np.nan, 10.0, np.nan])
     np.testing.assert_allclose(np.exp(view.raw["lab"])[-3:], [np.nan, 10.0, 1000.0])
+
+
+@pytest.mark.parametrize("name", DICTIONARIES)
+def test_any_cohort_can_be_screened(name: str) -> None:
+    """No outcome, no visits, one patient, tables without rows: no warning, and no flag that reads real data."""
+    about = DICTIONARIES[name]()
+    made = simulated(about, 110)
+    tables = {t: f.iloc[:0] for t, f in made.tables.items() if t != "patients"}
+    for cohort in (made, made.of(made.ids[:1]), replace(made, **tables)):  # type: ignore[arg-type]
+        flags = flag(cohort, about)
+        assert not any(f.reads_real_data for f in flags)
+        for raised_ in flags:
+            assert raised_.as_json()

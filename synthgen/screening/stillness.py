@@ -101,7 +101,7 @@ def _round(view: View, patient: int, names: list[str]) -> Flag:
 def repeated_visits(view: View) -> list[Flag]:
     """Visits that repeat the one before in every measurement that has many possible values."""
     fine = [n for n in view.columns if resolution(view, n) == 0 or _many(view, n)]
-    if view.visits is None or len(fine) < FEWEST_REPEATED:
+    if view.visits is None or not len(view.visits) or len(fine) < FEWEST_REPEATED:
         return []
     values = np.stack([view.values[n] for n in fine], axis=1)  # [visits, columns]
     same_patient = (view.of[1:] == view.of[:-1]) & (view.of[1:] >= 0)
