@@ -187,7 +187,8 @@ def moments_alone(epsilon: float) -> System:
         records = model.encode(cohort(data.train, data.labels))
         session = Session(records, charges, len(data.train), Noise(child_seed(seed, "moments", str(epsilon))))
         spectrum, low = Spectrum(1, SIDE), model.settings.low_frequencies
-        learnt = moments_file.learn(spectrum, session, model.layout.width, model.layout.longest, low, None)
+        ask = moments_file.Questions(spectrum, session)
+        learnt = moments_file.learn(ask, model.layout.width, model.layout.longest, low, None)
         labels = classes(len(data.train))
         drawn = moments_file.draw(spectrum, learnt, told(labels), torch.Generator().manual_seed(seed))
         return to_bytes(drawn).numpy()[:, 0], labels

@@ -260,7 +260,9 @@ def test_coefficients_lose_nothing_below_the_band_and_keep_what_lies_above(chann
         assert torch.allclose(z.norm(dim=1), x.flatten(1).norm(dim=1), rtol=1e-5)
 
 
-def test_without_noise_moments_are_those_of_the_pictures():
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_without_noise_moments_are_those_of_the_pictures(share: float):
+    """Also where only half of the patients have pictures at all."""
     rng = np.random.default_rng(0)
     spectrum, n = Spectrum(1, SIDE), 600
     label = torch.from_numpy(rng.integers(0, 2, n))
@@ -270,9 +272,11 @@ def test_without_noise_moments_are_those_of_the_pictures():
     z[:, 2] += (2.0 * label - 1) * 0.4 * spectrum.scale[2]
     x = to_bytes(spectrum.images(z))
     records = {"images": x.unsqueeze(1), "count": torch.ones(n, dtype=torch.int64), "condition": told.unsqueeze(1)}
+    if share < 1:
+        records = {name: torch.cat([v, torch.zeros_like(v)]) for name, v in records.items()}
     names = (moments_file.MEAN, moments_file.SCALE, moments_file.LOCATION, moments_file.DEPENDENCE)
-    session = Session(records, [Charge(name, QUIET) for name in names], n, Noise(0))
-    learnt = moments_file.learn(spectrum, session, 3, 1.0, 6, None)
+    session = Session(records, [Charge(name, QUIET) for name in names], int(n / share), Noise(0))
+    learnt = moments_file.learn(moments_file.Questions(spectrum, session, share), 3, 1.0, 6, None)
     true = spectrum.coefficients(to_unit(x))
     means = torch.stack([true[label == k].mean(dim=0) for k in (0, 1)])
     got = torch.eye(3)[1:] @ learnt.regression + learnt.regression[0]

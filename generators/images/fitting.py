@@ -15,7 +15,7 @@ from generators.images import moments as moments_file
 from generators.images.diffusion import to_bytes, to_unit
 from generators.images.encoding import flat
 from generators.images.layout import Layout
-from generators.images.moments import Moments
+from generators.images.moments import Moments, Questions
 from generators.images.network import Denoiser, parameters, weights
 from generators.images.private_loss import patient_loss
 from generators.images.settings import Settings
@@ -28,6 +28,8 @@ from synthgen.occurrence import Occurrence
 from synthgen.randomness import child_seed
 
 OCCURRENCE, GRADIENT = "occurrence", "images/gradient"
+LEAST_SHARE = 0.05
+"""Of patients with pictures: below it noise would be blown up without end."""
 DRAWN = 4000
 """Pictures drawn from the moments, to train on."""
 
@@ -102,7 +104,12 @@ class Fit:
         self.occurrence.fit(session, OCCURRENCE)
         spectrum, low = Spectrum(self.layout.channels, self.layout.side), self.settings.low_frequencies
         public = None if self.public is None else self._public_moments(spectrum, min(low, spectrum.numbers))
-        return moments_file.learn(spectrum, session, self.layout.width, self.layout.longest, low, public)
+        ask = Questions(spectrum, session, self._share_with_pictures())
+        return moments_file.learn(ask, self.layout.width, self.layout.longest, low, public)
+
+    def _share_with_pictures(self) -> float:
+        """As `Occurrence` learnt it: its first moment is the share of patients without any."""
+        return min(1.0, max(LEAST_SHARE, 1 - float(self.occurrence.state()["occurrence.moments"][0])))
 
     def _public_moments(self, spectrum: Spectrum, low: int) -> Moments:
         assert self.public is not None

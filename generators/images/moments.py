@@ -82,9 +82,38 @@ def of_public(spectrum: Spectrum, images: Tensor, conditions: Tensor, low: int) 
     return Moments(regression, spread, 0.98 * correlation + 0.02 * torch.eye(low))
 
 
-def learn(
-    spectrum: Spectrum, session: Session, width: int, longest: float, low: int, public: Moments | None
-) -> Moments:
+@dataclass(frozen=True)
+class Questions:
+    """Means over the patients who have pictures.
+
+    Args:
+        share: of the patients, who have any; public, or itself a noisy answer. Patients without add nothing to a sum, whose
+            normaliser stays.
+    """
+
+    spectrum: Spectrum
+    session: Session
+    share: float = 1.0
+
+    def mean(self, of: Callable[[Tensor, Tensor], Tensor], clip_norm: float, charge: str) -> Tensor:
+        """[numbers] noisy mean of each patient's mean of `of` (coefficients [N, numbers], conditions [N, width])."""
+
+        def statistic(records: Records) -> Tensor:
+            patients, most = records["images"].shape[:2]
+            z = self.spectrum.coefficients(to_unit(records["images"].flatten(0, 1)))
+            values = of(z, records["condition"].flatten(0, 1)).unflatten(0, (patients, most))
+            there = (torch.arange(most) < records["count"].unsqueeze(1)).to(values).unsqueeze(2)
+            means: Tensor = (values * there).sum(dim=1) / records["count"].clamp(min=1).unsqueeze(1)
+            return means
+
+        return self.session.mean(statistic, clip_norm, charge).float() / self.share
+
+    def error(self, clip_norm: float, charge: str) -> float:
+        """Standard deviation of the noise on each number of such a mean."""
+        return self.session.error(charge, clip_norm) / self.share
+
+
+def learn(ask: Questions, width: int, longest: float, low: int, public: Moments | None) -> Moments:
     """Four noisy sums; three where there is nothing to be conditional on.
 
     Args:
@@ -92,67 +121,59 @@ def learn(
         low: how many frequencies' covariance is wanted at most.
         public: what noise is shrunk to; without it a falling spectrum around grey.
     """
+    spectrum = ask.spectrum
     centre = torch.zeros(width, spectrum.numbers) if public is None else public.regression
     unit = spectrum.scale if public is None else public.spread
-    centre = _mean(spectrum, session, centre, unit)
-    spread = unit * _scale(spectrum, session, centre, unit)[spectrum.block]
+    centre = _mean(ask, centre, unit)
+    spread = unit * _scale(ask, centre, unit)[spectrum.block]
     if width > 1:
-        centre = _location(spectrum, session, centre, spread, longest, low)
+        centre = _location(ask, centre, spread, longest, low)
     known = torch.eye(min(low, spectrum.numbers)) if public is None else public.dependence
-    return Moments(centre, spread, _dependence(spectrum, session, centre, spread, known))
+    return Moments(centre, spread, _dependence(ask, centre, spread, known))
 
 
-def _mean(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -> Tensor:
+def _mean(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
     """[width, numbers] the centre moved to the patients' mean. Asked in units of the pixels, so that most of the clip is the low
     frequencies'."""
     size = float(torch.linalg.vector_norm(unit))
-
-    def statistic(records: Records) -> Tensor:
-        return _patient_means(spectrum, records, lambda z, conditions: (z - conditions @ centre) / size)
-
-    answer = session.mean(statistic, CLIP, MEAN).float().unsqueeze(0)
-    found = _shrunk(spectrum, answer, torch.tensor([[session.error(MEAN, CLIP) ** 2]]))
+    answer = ask.mean(lambda z, conditions: (z - conditions @ centre) / size, CLIP, MEAN).unsqueeze(0)
+    found = _shrunk(ask.spectrum, answer, torch.tensor([[ask.error(CLIP, MEAN) ** 2]]))
     return torch.cat([centre[:1] + found * size, centre[1:]])
 
 
-def _scale(spectrum: Spectrum, session: Session, centre: Tensor, unit: Tensor) -> Tensor:
+def _scale(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
     """[blocks] size of the coefficients around the centre, in public units. Asked as root mean squares, whose range is
     smaller than that of squares; k normal coefficients have one of sqrt(2 / k) G((k + 1) / 2) / G(k / 2) on average."""
+    spectrum = ask.spectrum
 
-    def statistic(records: Records) -> Tensor:
-        def sizes(z: Tensor, conditions: Tensor) -> Tensor:
-            return spectrum.block_means(((z - conditions @ centre) / unit).square()).sqrt()
-
-        return _patient_means(spectrum, records, sizes)
+    def sizes(z: Tensor, conditions: Tensor) -> Tensor:
+        return spectrum.block_means(((z - conditions @ centre) / unit).square()).sqrt()
 
     clip_norm = CLIP * math.sqrt(spectrum.blocks)
-    answer = session.mean(statistic, clip_norm, SCALE).float().clamp(min=max(session.error(SCALE, clip_norm), FLOOR))
+    answer = ask.mean(sizes, clip_norm, SCALE).clamp(min=max(ask.error(clip_norm, SCALE), FLOOR))
     k = torch.bincount(spectrum.block).float()
     return answer / ((2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp())
 
 
-def _location(spectrum: Spectrum, session: Session, centre: Tensor, spread: Tensor, longest: float, low: int) -> Tensor:
+def _location(ask: Questions, centre: Tensor, spread: Tensor, longest: float, low: int) -> Tensor:
     """[width, numbers] the centre with what the condition changes. The `low` lowest frequencies count alike in the clip, those
     above them less and less."""
     unit = spread.clamp(min=float(spread[:low].min()))
     size = unit * float(torch.linalg.vector_norm(spread / unit))
-    width = len(centre) - 1
+    width, numbers = len(centre) - 1, len(spread)
 
-    def statistic(records: Records) -> Tensor:
-        def products(z: Tensor, conditions: Tensor) -> Tensor:
-            c = conditions[:, 1:] / longest
-            return torch.cat([_outer(c, (z - conditions @ centre) / size), _outer(c, c)], dim=1)  # each of norm about 1
+    def products(z: Tensor, conditions: Tensor) -> Tensor:
+        c = conditions[:, 1:] / longest
+        return torch.cat([_outer(c, (z - conditions @ centre) / size), _outer(c, c)], dim=1)  # each of norm about 1
 
-        return _patient_means(spectrum, records, products)
-
-    answer = session.mean(statistic, math.sqrt(2) * CLIP, LOCATION).float()
-    error = session.error(LOCATION, math.sqrt(2) * CLIP)
-    cross, gram = torch.split(answer, [width * spectrum.numbers, width * width])
+    clip_norm = math.sqrt(2) * CLIP
+    answer, error = ask.mean(products, clip_norm, LOCATION), ask.error(clip_norm, LOCATION)
+    cross, gram = torch.split(answer, [width * numbers, width * width])
     gram = (gram.reshape(width, width) + gram.reshape(width, width).T) / 2
     ridge = max(4 * error**2, 1e-6)
     inverse = torch.linalg.solve(gram @ gram + ridge * torch.eye(width), gram)
     found = inverse @ cross.reshape(width, -1)  # [width, numbers]
-    found = _shrunk(spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
+    found = _shrunk(ask.spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
     return torch.cat([centre[:1], centre[1:] + found * size / longest])
 
 
@@ -163,48 +184,35 @@ def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:
     return found * kept[:, spectrum.block]
 
 
-def _dependence(spectrum: Spectrum, session: Session, regression: Tensor, spread: Tensor, known: Tensor) -> Tensor:
+def _dependence(ask: Questions, regression: Tensor, spread: Tensor, known: Tensor) -> Tensor:
     """[low, low] correlation of the lowest frequencies; `low` as many as keep the noise's largest eigenvalue below a half, and
     at most as are `known` publicly."""
-    low = next(r for r in range(len(known), 0, -1) if r == 1 or _edge(session, r) < 0.5)
+    low = next(r for r in range(len(known), 0, -1) if r == 1 or _edge(ask, r) < 0.5)
     rows, columns = torch.triu_indices(low, low)
     weight = torch.where(rows == columns, 1.0, math.sqrt(2.0))
 
-    def statistic(records: Records) -> Tensor:
-        def products(z: Tensor, conditions: Tensor) -> Tensor:
-            rest = ((z - conditions @ regression) / spread)[:, :low]
-            return rest[:, rows] * rest[:, columns] * weight
+    def products(z: Tensor, conditions: Tensor) -> Tensor:
+        rest = ((z - conditions @ regression) / spread)[:, :low]
+        return rest[:, rows] * rest[:, columns] * weight
 
-        return _patient_means(spectrum, records, products)
-
-    answer = session.mean(statistic, CLIP * low, DEPENDENCE).float() / weight
+    answer = ask.mean(products, CLIP * low, DEPENDENCE) / weight
     found = torch.zeros(low, low)
     found[rows, columns] = answer
     found[columns, rows] = answer
     values, vectors = torch.linalg.eigh(found - known[:low, :low])  # what the patients change
-    kept = (1 - (_edge(session, low) / values.abs().clamp(min=1e-9)) ** 2).clamp(min=0)
+    kept = (1 - (_edge(ask, low) / values.abs().clamp(min=1e-9)) ** 2).clamp(min=0)
     values, vectors = torch.linalg.eigh(known[:low, :low] + (vectors * (values * kept)) @ vectors.T)
     correlation: Tensor = (vectors * values.clamp(min=FLOOR)) @ vectors.T
     return correlation
 
 
-def _edge(session: Session, low: int) -> float:
+def _edge(ask: Questions, low: int) -> float:
     """Largest eigenvalue of the noise on a symmetric matrix (Wigner's semicircle)."""
-    return 2 * session.error(DEPENDENCE, CLIP * low) * math.sqrt(low / 2)
+    return 2 * ask.error(CLIP * low, DEPENDENCE) * math.sqrt(low / 2)
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
     return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1)
-
-
-def _patient_means(spectrum: Spectrum, records: Records, of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """[patients, numbers] mean of a statistic of pictures over each patient's own; zero for a patient without any."""
-    patients, most = records["images"].shape[:2]
-    z = spectrum.coefficients(to_unit(records["images"].flatten(0, 1)))
-    values = of(z, records["condition"].flatten(0, 1)).unflatten(0, (patients, most))
-    there = (torch.arange(most) < records["count"].unsqueeze(1)).to(values).unsqueeze(2)
-    means: Tensor = (values * there).sum(dim=1) / records["count"].clamp(min=1).unsqueeze(1)
-    return means
 
 
 def _power(symmetric: Tensor, exponent: float) -> Tensor:
