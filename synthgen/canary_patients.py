@@ -30,9 +30,8 @@ WORDS = 12
 def with_canaries(train: Cohort, dictionary: Dictionary, canaries: int, rng: np.random.Generator) -> Cohort:
     """The training patients and, after them, the canaries, with every table that the training patients have."""
     from synthgen.cohort import concatenate
-    from synthgen.simulation import simulate
 
-    made = simulate(dictionary, canaries, rng)
+    made = _made_up(dictionary, canaries, rng)
     tables: dict[str, Any] = {name: table for name, table in made.tables.items() if name in train.tables}
     if made.visits is not None and train.visits is not None:
         tables["visits"] = _pushed(made.visits, dictionary, made.ids, rng)
@@ -40,7 +39,16 @@ def with_canaries(train: Cohort, dictionary: Dictionary, canaries: int, rng: np.
         tables["images"] = _pictures(made, dictionary, rng)
     if train.notes is not None:
         tables["notes"] = _notes(made, dictionary, rng)
-    return concatenate([train, replace(made, origin="real", **tables)])
+    return concatenate([train, replace(made, **tables)])
+
+
+def _made_up(dictionary: Dictionary, canaries: int, rng: np.random.Generator) -> Cohort:
+    """Simulated patients under ids that no other patient has, in the part of real ones."""
+    from synthgen.simulation import simulate
+
+    made = simulate(dictionary, canaries, rng)
+    tables: dict[str, Any] = {n: t.assign(patient_id="CANARY-" + t["patient_id"]) for n, t in made.tables.items()}
+    return replace(made, origin="real", **tables)
 
 
 def together(scores: Mapping[str, Floats]) -> Floats:
@@ -76,7 +84,7 @@ def _pictures(made: Cohort, dictionary: Dictionary, rng: np.random.Generator) ->
         if column.type == "image":
             values[name] = np.empty(len(made), dtype=object)
             values[name][:] = [_chequered(column, rng) for _ in range(len(made))]
-    return _rows(made, columns, values, rng)
+    return rows_of(made, columns, values, rng)
 
 
 def _chequered(column: Column, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -87,24 +95,29 @@ def _chequered(column: Column, rng: np.random.Generator) -> NDArray[np.uint8]:
     return grown[:, :, 0] if column.channels == 1 else grown
 
 
-def _notes(made: Cohort, dictionary: Dictionary, rng: np.random.Generator) -> pd.DataFrame:
-    """One note a canary, on the first day: a rendered beginning, then words in an order that says nothing."""
+def beginnings(
+    dictionary: Dictionary, canaries: int, rng: np.random.Generator
+) -> tuple[Cohort, list[tuple[str, ...]], list[str]]:
+    """Made-up patients, the first words of a rendered note of each (no two alike), and the words of all of their notes."""
     from synthgen.rendering import render
 
+    made = _made_up(dictionary, canaries, rng)
+    notes = render(made, dictionary, rng, "public")["text"].tolist() or ["Seen today."]
+    firsts = [tuple(f"{notes[k % len(notes)].splitlines()[0]} ({k + 1})".split()) for k in range(canaries)]
+    return made, firsts, sorted({word for note in notes for word in note.split()})
+
+
+def _notes(made: Cohort, dictionary: Dictionary, rng: np.random.Generator) -> pd.DataFrame:
+    """One note a canary, on the first day: a rendered beginning, then words in an order that says nothing."""
     columns = dictionary.tables["notes"].columns
-    rendered = render(made, dictionary, rng, "public")
     text = next(name for name, column in columns.items() if column.type == "text")
-    written = rendered["text"].tolist() or ["Seen today."]
-    words = sorted({word for note in written for word in note.split()})
+    _, firsts, words = beginnings(dictionary, len(made), rng)
     notes = np.empty(len(made), dtype=object)
-    notes[:] = [
-        f"{written[rng.integers(len(written))].splitlines()[0]} {' '.join(rng.choice(words, WORDS))}."
-        for _ in range(len(made))
-    ]
-    return _rows(made, columns, {text: notes}, rng)
+    notes[:] = [f"{' '.join(first)} {' '.join(rng.choice(words, WORDS))}." for first in firsts]
+    return rows_of(made, columns, {text: notes}, rng)
 
 
-def _rows(
+def rows_of(
     made: Cohort, columns: Mapping[str, Column], values: dict[str, NDArray[Any]], rng: np.random.Generator
 ) -> pd.DataFrame:
     """One row a canary: its id, day 0, any category, and the given content."""

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from synthgen.findings import Finding, Verdict
+from synthgen.note_exposure import CANARIES as EXPOSED
+from synthgen.note_exposure import note_exposure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +53,7 @@ class Rehearsal:
         """[pool] log-likelihood of everybody in the pool under a model of some of them."""
         from privacy.session import Session
 
-        model, session_of = self._opened()
+        model, session_of = self.opened()
         everybody = Session(model.encode(self.pool), *session_of)
         with torch.random.fork_rng(devices=[]):
             model.fit(everybody.rehearse(without=np.flatnonzero(~trained_on).tolist()), seed, lambda *_: None)
@@ -59,11 +61,11 @@ class Rehearsal:
 
     def of_the_run(self) -> Floats:
         """[pool] the same under the run's own model."""
-        model, _ = self._opened()
+        model, _ = self.opened()
         model.load(self.folder / "models" / self.name)
         return np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
 
-    def _opened(self) -> tuple[Any, tuple[Any, int]]:
+    def opened(self) -> tuple[Any, tuple[Any, int]]:
         """The pretrained generator, and what its session needs besides records."""
         from synthgen.plugins import generator_class
         from synthgen.randomness import child_seed
@@ -95,6 +97,8 @@ def audit_by_training(
     if names:
         progress("canary patients", 2, 3)
         findings += canary_patients(run, names, train, CANARIES[depth], rng)
+    if "notes" in names and train.notes is not None:
+        findings.append(note_exposure(run, "notes", train, EXPOSED[depth], rng))
     return findings
 
 

@@ -170,6 +170,26 @@ class TestRun:
         assert any("image" in c for c in checks)
         assert any("note" in c for c in checks)
 
+    def test_whole_canaries_are_looked_for_in_every_model_and_in_all_of_them(self, run: sg.Run):
+        from synthgen.pipeline import Work
+        from synthgen.progress import Silent
+        from synthgen.white_box import canary_patients
+
+        train, _ = Work(run, Silent()).halves()
+        found = canary_patients(run, ["ehr", "notes"], train, 12, np.random.default_rng(0))
+        assert [f.column for f in found] == ["ehr", "notes", "all modalities"]
+        assert not [f for f in found if f.verdict == "fail"]
+
+    def test_canaries_in_notes_are_not_exposed_under_privacy(self, run: sg.Run):
+        from synthgen.note_exposure import note_exposure
+        from synthgen.pipeline import Work
+        from synthgen.progress import Silent
+
+        train, _ = Work(run, Silent()).halves()
+        found = note_exposure(run, "notes", train, 6, np.random.default_rng(0))
+        assert found.ceiling == 5
+        assert found.verdict == "information"
+
     def test_more_whole_patients_can_be_drawn(self, run: sg.Run, cli, tmp_path: Path):
         for name in ("one", "two"):
             assert cli("sample", tmp_path / name, run.id, "--patients", 6, "--workspace", run.workspace.root)[0] == 0
