@@ -80,7 +80,10 @@ def _finding(rule: Rule, synthetic: pd.DataFrame, real: pd.DataFrame) -> Finding
         verdict = "fail"
     elif share > max(expected * 2, TOLERATED):
         verdict = "inconclusive"
-    text = f"{rule.text} ({rule.category.capitalize()}, {rule.severity}.) Broken in {share:.1%} of {len(synthetic)} synthetic rows; of real rows in {expected:.1%}."
+    text = (
+        f"{rule.text} ({rule.category.capitalize()}, {rule.severity}.) Broken in {share:.1%} of {len(synthetic)} synthetic rows; "
+        f"of real rows in {expected:.1%}."
+    )
     if expected > TOLERATED:
         text += " Real patients break it too often for it to be a good rule."
     return Finding(

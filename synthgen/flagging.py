@@ -110,10 +110,10 @@ class _Lookalikes:
         self._alike: dict[bytes, tuple[list[str], list[NDArray[np.float32]]]] = {}
 
     def add(self, part: Cohort, dictionary: Dictionary) -> None:
-        for patient, exact, numbers in _records(part, dictionary):
+        for patient, exact, vector in _records(part, dictionary):
             ids, vectors = self._alike.setdefault(blake2b(exact, digest_size=16).digest(), ([], []))
             ids.append(patient)
-            vectors.append(numbers.astype(np.float32))
+            vectors.append(vector.astype(np.float32))
 
     def twins(self) -> dict[str, str]:
         twins: dict[str, str] = {}
