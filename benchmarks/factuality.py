@@ -34,10 +34,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 from planted import ERRORS, TOLD, planted  # noqa: E402
 
 from fidelity.cross_modal import CrossModal  # noqa: E402
-from fidelity.factuality import Factuality, flags_of  # noqa: E402
-from fidelity.image_agreement import ImageAgreement  # noqa: E402
-from fidelity.note_utility import labelled, predicted  # noqa: E402
-from fidelity.text_similarity import TextSimilarity  # noqa: E402
+from fidelity.images.agreement import ImageAgreement  # noqa: E402
+from fidelity.notes.factuality import Factuality, flags_of  # noqa: E402
+from fidelity.notes.text_similarity import TextSimilarity  # noqa: E402
+from fidelity.notes.utility import labelled, predicted  # noqa: E402
 from privacy.rates import auc, wilson  # noqa: E402
 from synthgen.claims import Claim, ClaimExtractor  # noqa: E402
 from synthgen.cohort import Cohort  # noqa: E402
@@ -253,7 +253,10 @@ def _expected(name: str) -> tuple[str | None, str]:
 
 def _learn_once() -> None:
     """Readers of pictures learn from the real patients, who are the same for every error; sentences are not embedded."""
-    from fidelity import cross_modal, image_agreement, image_reader, text_similarity
+    from fidelity import cross_modal
+    from fidelity.images import agreement as image_agreement
+    from fidelity.images import reader as image_reader
+    from fidelity.notes import text_similarity
 
     learnt: list[Any] = []
 
@@ -284,7 +287,7 @@ def _judged(
 # Cost ---------------------------------------------------------------------------------------------------------------------
 def cost(_: bool) -> Iterator[Row]:
     """Processor seconds of each check for 156 patients with up to six notes each, all cohorts of the evidence counted."""
-    from fidelity.note_utility import NoteUtility
+    from fidelity.notes.utility import NoteUtility
 
     dictionary = dictionary_of("pbc-notes")
     whole = simulate(dictionary.without(["notes"]), 468, np.random.default_rng(0))

@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from fidelity.image_agreement import ImageAgreement
-from fidelity.image_distances import frechet
-from fidelity.image_memorisation import ImageMemorisation, memorised
-from fidelity.image_network import Network
-from fidelity.image_sets import Pictures, Sets
-from fidelity.image_utility import ImageUtility
-from fidelity.images import Images, independent_pixels
+from fidelity.images.agreement import ImageAgreement
+from fidelity.images.distances import frechet
+from fidelity.images.likeness import Images, independent_pixels
+from fidelity.images.memorisation import ImageMemorisation, memorised
+from fidelity.images.network import Network
+from fidelity.images.sets import Pictures, Sets
+from fidelity.images.utility import ImageUtility
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence

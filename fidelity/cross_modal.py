@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from fidelity.image_agreement import agreement
-from fidelity.image_reader import shown
-from fidelity.image_sets import Pictures, Sets, condition_columns
+from fidelity.images.agreement import agreement
+from fidelity.images.reader import shown
+from fidelity.images.sets import Pictures, Sets, condition_columns
 from fidelity.verdict import Z, verdict
 from privacy.rates import wilson
 from synthgen.claims import ClaimExtractor
@@ -24,7 +24,7 @@ from synthgen.support import notes_of, text_column
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fidelity.image_reader import Reader
+    from fidelity.images.reader import Reader
     from synthgen.cohort import Cohort
     from synthgen.dictionary import Column, Dictionary
 
@@ -136,7 +136,7 @@ def _paired(
 
 def _days(pictures: Pictures, cohort: Cohort, dictionary: Dictionary) -> NDArray[np.float64]:
     """[pictures] the day of each: patients keep their order, and each their pictures'."""
-    from fidelity.image_sets import image_column
+    from fidelity.images.sets import image_column
 
     assert cohort.images is not None
     key = image_column(dictionary)

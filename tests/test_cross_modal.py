@@ -13,8 +13,8 @@ from conftest import ROOT
 from planted import ERRORS, TOLD, planted
 
 from fidelity.cross_modal import CrossModal, claimed, out_of_order, pairs
-from fidelity.factuality import Factuality
-from fidelity.image_agreement import ImageAgreement
+from fidelity.images.agreement import ImageAgreement
+from fidelity.notes.factuality import Factuality
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence

@@ -11,18 +11,19 @@ import pytest
 from scipy.linalg import sqrtm
 from sklearn.metrics.pairwise import polynomial_kernel
 
-from fidelity import image_distances as distances
-from fidelity import image_similarity, image_texture
-from fidelity.image_agreement import ImageAgreement, agreement
-from fidelity.image_features import Domain, luma, oriented_gradients, shrunk
-from fidelity.image_memorisation import ImageMemorisation, memorised, score, tail_threshold
-from fidelity.image_nearness import SPACES, _shifted_distances, nearness
-from fidelity.image_network import Network
-from fidelity.image_reader import Reader, area
-from fidelity.image_sets import UNKNOWN, Pictures, Sets, condition_columns
-from fidelity.image_utility import ImageUtility
-from fidelity.image_verdict import Compared, Rows, judged
-from fidelity.images import Images, independent_pixels
+from fidelity.images import distances
+from fidelity.images import similarity as image_similarity
+from fidelity.images import texture as image_texture
+from fidelity.images.agreement import ImageAgreement, agreement
+from fidelity.images.features import Domain, luma, oriented_gradients, shrunk
+from fidelity.images.judging import Compared, Rows, judged
+from fidelity.images.likeness import Images, independent_pixels
+from fidelity.images.memorisation import ImageMemorisation, memorised, score, tail_threshold
+from fidelity.images.nearness import SPACES, _shifted_distances, nearness
+from fidelity.images.network import Network
+from fidelity.images.reader import Reader, area
+from fidelity.images.sets import UNKNOWN, Pictures, Sets, condition_columns
+from fidelity.images.utility import ImageUtility
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.findings import Evidence, Finding
@@ -321,7 +322,7 @@ def test_another_real_sample_passes_everywhere(real):
 
 @pytest.mark.slow
 def test_independent_pixels_fail_wherever_pictures_are_looked_at(real, monkeypatch):
-    monkeypatch.setattr("fidelity.images.pretrained_features", lambda _: None)  # as where the extra is not installed
+    monkeypatch.setattr("fidelity.images.likeness.pretrained_features", lambda _: None)  # as where the extra is not installed
     base = cohort(160, 3, "synthetic", "SYN")
     floor = independent_pixels(Pictures.of(base, DICTIONARY), np.random.default_rng(0)).pixels  # type: ignore[arg-type]
     found = Images().run(evidence(real, with_pictures(base, floor)))
@@ -334,7 +335,7 @@ def test_spoilt_pictures_lie_between(real, monkeypatch):
     """Blurred pictures are further from real ones than real ones are, and nearer than independent pixels."""
     from scipy.ndimage import gaussian_filter
 
-    monkeypatch.setattr("fidelity.images.pretrained_features", lambda _: None)
+    monkeypatch.setattr("fidelity.images.likeness.pretrained_features", lambda _: None)
     base = cohort(160, 3, "synthetic", "SYN")
     blurred = gaussian_filter(pixels_of(base).astype(float), (0, 0.4, 0.4)).round().astype(np.uint8)
     (found,) = (f for f in Images().run(evidence(real, with_pictures(base, blurred))) if f.metric == "frechet")

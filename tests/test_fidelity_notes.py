@@ -15,13 +15,13 @@ from cohorts import simulated, two_labs
 from conftest import ROOT
 from planted import ERRORS, TOLD, planted
 
-from fidelity import sentence_embedding, text_similarity
-from fidelity.factuality import Factuality, flags_of, share, strangers
-from fidelity.mauve import cells, lexical, mauve
-from fidelity.note_utility import NoteUtility, rounded
-from fidelity.notes import Notes, shuffled
-from fidelity.self_bleu import grams, self_bleu
-from fidelity.text_similarity import TextSimilarity
+from fidelity.notes import sentence_embedding, text_similarity
+from fidelity.notes.corpus import Notes, shuffled
+from fidelity.notes.factuality import Factuality, flags_of, share, strangers
+from fidelity.notes.mauve import cells, lexical, mauve
+from fidelity.notes.self_bleu import grams, self_bleu
+from fidelity.notes.text_similarity import TextSimilarity
+from fidelity.notes.utility import NoteUtility, rounded
 from synthgen.cohort import Cohort, concatenate
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence, Finding

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fidelity.image_features import Bytes, Floats
+from fidelity.images.features import Bytes, Floats
 from synthgen.pictures import fitted
 
 SIDE = 96

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_features import Bytes, Domain, Floats, luma, shrunk
-from fidelity.image_sets import Pictures
+from fidelity.images.features import Bytes, Domain, Floats, luma, shrunk
+from fidelity.images.sets import Pictures
 
 SPACES = ("pixels", "features")
 SHIFT = 1

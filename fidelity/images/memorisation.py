@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_features import Floats
-from fidelity.image_nearness import SPACES, Nearness, nearness
-from fidelity.image_sets import Pictures, Sets
+from fidelity.images.features import Floats
+from fidelity.images.nearness import SPACES, Nearness, nearness
+from fidelity.images.sets import Pictures, Sets
 from privacy.rates import Rate, clopper_pearson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag

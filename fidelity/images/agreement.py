@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_reader import Reader, shown
-from fidelity.image_reader import agreement as agreement
-from fidelity.image_sets import UNKNOWN, Pictures, Sets, condition_columns
+from fidelity.images.reader import Reader, shown
+from fidelity.images.reader import agreement as agreement
+from fidelity.images.sets import UNKNOWN, Pictures, Sets, condition_columns
 from fidelity.verdict import verdict
 from synthgen.findings import Evidence, Finding
 from synthgen.flags import Flag

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_features import Bytes, Floats
-from fidelity.image_network import Network
-from fidelity.image_reader import FEWEST, Reader, area, shown
-from fidelity.image_sets import UNKNOWN, Pictures, Sets, condition_columns
+from fidelity.images.features import Bytes, Floats
+from fidelity.images.network import Network
+from fidelity.images.reader import FEWEST, Reader, area, shown
+from fidelity.images.sets import UNKNOWN, Pictures, Sets, condition_columns
 from privacy.rates import Rate
 from synthgen.findings import Evidence, Finding, Verdict
 

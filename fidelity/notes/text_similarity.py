@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fidelity.marginals import ks_similarity
-from fidelity.mauve import Floats, cells, lexical, mauve
-from fidelity.notes import Notes, compared, each, has_notes
-from fidelity.self_bleu import grams, self_bleu
-from fidelity.sentence_embedding import embed, folder
+from fidelity.notes.corpus import Notes, compared, each, has_notes
+from fidelity.notes.mauve import Floats, cells, lexical, mauve
+from fidelity.notes.self_bleu import grams, self_bleu
+from fidelity.notes.sentence_embedding import embed, folder
 from fidelity.verdict import GROUPS, Compared, Measure, judged
 from synthgen.findings import Evidence, Finding
 from synthgen.lexicon import Lexicon

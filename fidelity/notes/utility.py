@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fidelity.notes import Notes, has_notes
+from fidelity.notes.corpus import Notes, has_notes
 from fidelity.utility import FEWEST, LOSS, labels
 from fidelity.view import View
 from privacy.rates import auc, auc_interval

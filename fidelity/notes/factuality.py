@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from fidelity.notes import FEWEST
+from fidelity.notes.corpus import FEWEST
 from privacy.rates import Rate, wilson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_features import Bytes, Floats, shrunk
-from fidelity.image_sets import UNKNOWN
+from fidelity.images.features import Bytes, Floats, shrunk
+from fidelity.images.sets import UNKNOWN
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelity.image_features import Bytes, Floats, descriptors
-from fidelity.image_sets import UNKNOWN
+from fidelity.images.features import Bytes, Floats, descriptors
+from fidelity.images.sets import UNKNOWN
 from privacy.rates import auc
 
 if TYPE_CHECKING:
-    from fidelity.image_sets import Pictures
+    from fidelity.images.sets import Pictures
 
 Codes = NDArray[np.int64]
 

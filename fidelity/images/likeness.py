@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fidelity import image_distances as distances
-from fidelity import image_texture
-from fidelity.image_features import Bytes, Floats, luma, shrunk
-from fidelity.image_network import Network
-from fidelity.image_pretrained import pretrained_features
-from fidelity.image_reader import shown
-from fidelity.image_sets import Pictures, Sets
-from fidelity.image_similarity import within_class
-from fidelity.image_verdict import Compared, Rows, judged
+from fidelity.images import distances
+from fidelity.images import texture as image_texture
+from fidelity.images.features import Bytes, Floats, luma, shrunk
+from fidelity.images.judging import Compared, Rows, judged
+from fidelity.images.network import Network
+from fidelity.images.pretrained import pretrained_features
+from fidelity.images.reader import shown
+from fidelity.images.sets import Pictures, Sets
+from fidelity.images.similarity import within_class
 from fidelity.marginals import ks_similarity
 from fidelity.verdict import verdict
 from synthgen.findings import Evidence, Finding
