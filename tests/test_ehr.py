@@ -470,7 +470,7 @@ def test_transport_brings_the_moments_of_one_cohort_to_another(fitted: dict[str,
     target = moments(split(b, layout), centre).mean(dim=0)
     before = moments(parts, centre).mean(dim=0)
     far = replace(centre, mean=centre.mean + 0.3)  # moments may be taken around any means
-    moved = fit_transport(parts, far, moments(split(b, layout), far).mean(dim=0)).move(a, layout)
+    moved = fit_transport(parts, far, moments(split(b, layout), far).mean(dim=0), False).move(a, layout)
     after = moments(split({**a, "x": moved}, layout), centre).mean(dim=0)
     off, was = (blocks(after - target, parts), blocks(before - target, parts))
     for name in ("mean", "square"):

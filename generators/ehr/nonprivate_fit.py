@@ -45,7 +45,9 @@ def fit(
     own = transport.split(fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance), layout)
     centre = Centre.of(own)
     target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
-    return Fitted(fitted.model, calibration, fitted.prior, transport.fit(own, centre, target))
+    return Fitted(
+        fitted.model, calibration, fitted.prior, transport.fit(own, centre, target, transport.with_outcome(layout))
+    )
 
 
 def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:

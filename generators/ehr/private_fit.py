@@ -103,7 +103,9 @@ class Summary:
             return fitted
         chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
         made = fitted.patients(*fitted.latents(settings.reference_patients, chance), chance)
-        move = transport.fit(transport.split(made, self.layout), self.centre, moments)
+        move = transport.fit(
+            transport.split(made, self.layout), self.centre, moments, transport.with_outcome(self.layout)
+        )
         return Fitted(fitted.model, calibration, fitted.prior, move)
 
 

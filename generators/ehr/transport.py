@@ -121,32 +121,46 @@ class Transport:
     def move(self, records: Records, layout: Layout) -> Tensor:
         """[patients, visits, numeric] moved numbers, before any is lost."""
         parts = split(records, layout, "full")
-        anchor = (parts.anchor - self.centre.anchor) / self.centre.anchor_sd
+        anchor = anchored(parts, self.centre)[:, : self.between_anchor.shape[1]]
         mean = self.shift + (parts.mean - self.centre.mean) @ self.between.T + anchor @ self.between_anchor.T
         deviation = parts.deviation @ self.within.T + parts.anchor_deviation @ self.within_anchor.T
         moved = (mean.unsqueeze(1) + deviation).float()
         return torch.where(torch.isnan(records["x"]), torch.nan, moved)
 
 
-def fit(parts: Split, public: Centre, target: Tensor) -> Transport:
+def with_outcome(layout: Layout) -> bool:
+    """Whether numbers are to be moved to agree with the outcome: where the dictionary says of no measurement how the severity
+    of the disease shows in it, the model cannot know which of them foretell what."""
+    known = (c.knowledge for c in layout.dictionary.measurements.values())
+    return not any(k is not None and k.severity is not None for k in known)
+
+
+def anchored(parts: Split, centre: Centre) -> Tensor:
+    """[patients, anchors + outcomes] what numbers are regressed on, around zero."""
+    return torch.cat([(parts.anchor - centre.anchor) / centre.anchor_sd, parts.outcome - centre.outcome], dim=1)
+
+
+def fit(parts: Split, public: Centre, target: Tensor, outcome: bool) -> Transport:
     """The map that brings synthetic patients to the target.
 
     Args:
         parts: of synthetic patients of the model.
         public: around which the target's moments are taken.
         target: [numbers] what the mean of `moments` should be.
+        outcome: whether numbers are moved to agree with the outcome as well.
     """
     centre = Centre.of(parts)
     target = recentred(target, public, centre, parts)
     numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
     now, goal = blocks(moments(parts, centre).mean(dim=0), parts), blocks(target, parts)
-    anchor = (parts.anchor - centre.anchor) / centre.anchor_sd
-    own = anchor.T @ anchor / len(anchor) + 0.02 * torch.eye(anchors, dtype=anchor.dtype)
+    used = anchors + parts.outcome.shape[1] if outcome else anchors
+    anchor = anchored(parts, centre)[:, :used]
+    own = anchor.T @ anchor / len(anchor) + 0.02 * torch.eye(used, dtype=anchor.dtype)
     between, between_anchor = _maps(
         _square(now["square"], numeric) - now["mean"].outer(now["mean"]),
         _square(goal["square"], numeric) - goal["mean"].outer(goal["mean"]),
-        now["cross"].reshape(numeric, anchors),
-        goal["cross"].reshape(numeric, anchors),
+        torch.cat([now["cross"].reshape(numeric, -1), now["outcome"].reshape(numeric, -1)], dim=1)[:, :used],
+        torch.cat([goal["cross"].reshape(numeric, -1), goal["outcome"].reshape(numeric, -1)], dim=1)[:, :used],
         own,
     )
     d = parts.anchor_deviation
@@ -179,13 +193,14 @@ def _lengths(parts: Split) -> list[int]:
 
 
 def recentred(target: Tensor, public: Centre, own: Centre, parts: Split) -> Tensor:
-    """The same moments [numbers] around other means; anchors, which are not moved, have the model's own means."""
+    """The same moments [numbers] around other means; anchors and outcome, which are not moved, have the model's own means."""
     mean, anchor, square, cross, within, cross_within, outcome = target.split(_lengths(parts))
     rows, columns = torch.triu_indices(len(mean), len(mean))
     shift = public.mean - own.mean
     square = square + mean[rows] * shift[columns] + shift[rows] * mean[columns] + shift[rows] * shift[columns]
     together = (cross.reshape(len(mean), -1) - mean.outer(anchor)) * public.anchor_sd / own.anchor_sd
-    return torch.cat([mean + shift, anchor, square, together.flatten(), within, cross_within, outcome])
+    ends = outcome.reshape(len(mean), -1) - mean.outer(own.outcome - public.outcome)
+    return torch.cat([mean + shift, anchor, square, together.flatten(), within, cross_within, ends.flatten()])
 
 
 def _maps(now: Tensor, goal: Tensor, cross: Tensor, cross_goal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
