@@ -65,7 +65,8 @@ def judged(
     low, high = _interval(measure, real, compared.synthetic, value, most)
     best = high if better == "higher" else low
     scale = np.log if by_ratio else np.asarray
-    judgement = verdict(*(float(scale(max(x, 1e-9))) for x in (value, best, ceiling, floor)), better)
+    scaled = [float(scale(max(x, 1e-9))) for x in (value, best, ceiling, floor)]
+    judgement = verdict(scaled[0], scaled[1], scaled[2], scaled[3], better)
     reading = {
         "pass": "nearer to a second real sample than to independent pixels",
         "fail": "hardly better than independent pixels",
