@@ -1,4 +1,4 @@
-"""The seven C's: each as bad as its worst finding, with the evidence, and what of it may leave; subgroups and calibration drawn."""
+"""The seven C's: each as bad as its worst finding, with its evidence; what of it may leave; subgroups and calibration drawn."""
 
 from __future__ import annotations
 
