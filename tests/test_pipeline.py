@@ -216,7 +216,7 @@ def test_predictable_noise_is_never_releasable(tmp_path: Path, finished: sg.Run)
 
 def test_a_job_has_exactly_one_generator_of_records(tmp_path: Path):
     job = sg.load_job(job_file(tmp_path, generators={"ehr": FAST, "sdv": {}}))
-    with pytest.raises(ConfigError, match="exactly one generator of records.*it has ehr and sdv"):
+    with pytest.raises(ConfigError, match=r"exactly one generator of records.*it has ehr and sdv"):
         plan(job, job.dictionary)
 
 
