@@ -183,7 +183,7 @@ def _decoded(path: Path, header: Dataset) -> NDArray[Any]:
 
     syntax = header.file_meta.TransferSyntaxUID
     try:
-        return pixel_array(header)
+        return np.asarray(pixel_array(header))
     except RuntimeError:
         if not syntax.is_compressed:
             raise
