@@ -1,7 +1,8 @@
 """What is wrong with a synthetic patient, by the patient's own record and public knowledge: no real patient is read here.
 
-`contract` asks the dictionary, `clinical` its rules, `stillness` counts; the detectors in `courses`, `levels`, `schedule` and
-`treatments` compare with what is usual in the cohort itself, and say how often chance goes as far in simulated patients.
+`contract` asks the dictionary, `clinical` its rules, `stillness` counts; the detectors in `courses`, `motion`, `levels`,
+`schedule` and `treatments` compare with what is usual in the cohort itself, and say how often chance goes as far in simulated
+patients.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ would take the patient out of a release without one."""
 
 def detectors() -> tuple[Detector, ...]:
     """All that compare with what is usual."""
-    from synthgen.screening.courses import Break, Calm, Drift, Leap, Spike, Swings
+    from synthgen.screening.courses import Break, Leap, Spike
     from synthgen.screening.levels import Combination, Level, Swapped
+    from synthgen.screening.motion import Calm, Drift, Swings
     from synthgen.screening.schedule import Crowded, EmptyVisits, Flicker, NeverRecorded
     from synthgen.screening.treatments import Dose, Repeated, Twice
 

@@ -1,5 +1,4 @@
-"""Courses over time: a value that leaps out, a level that breaks, swings, a curve too calm, a drift too fast, another patient's
-second half.
+"""Breaks in a course: a value that leaps out, a level that breaks, another patient's second half.
 
 Changes are judged against the cohort's own spread of changes, moderated by the patient's other changes as by `WEIGHT`
 observations (Smyth 2004, Stat Appl Genet Mol Biol 3:3): who always scatters widely may scatter widely.
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthgen.screening.scales import moments, resolution, slopes
 from synthgen.screening.usual import Scores, Usual
 from synthgen.screening.view import DAYS_PER_YEAR, Course, Floats, Ints, View, unscaled
 from synthgen.screening.words import amount, label, listed, slip
@@ -48,7 +46,7 @@ def over_columns(view: View, found: dict[str, tuple[Floats, Ints]]) -> Scores:
     return Scores(values[column, rows], np.stack([column, places[column, rows]], axis=1))
 
 
-def _squares(course: Course, patients: int) -> tuple[Floats, Floats]:
+def squares(course: Course, patients: int) -> tuple[Floats, Floats]:
     """([patients] sum of squared changes, [patients] how many)."""
     known = ~np.isnan(course.steps)
     squares: Floats = np.bincount(course.of[known], course.steps[known] ** 2, patients).astype(np.float64)
@@ -57,13 +55,13 @@ def _squares(course: Course, patients: int) -> tuple[Floats, Floats]:
 
 def _moderated(course: Course, patients: int, step: float, spent: Floats, used: Floats) -> Floats:
     """[recorded] spread of the patient's changes, those `used` (with the sum of squares `spent`) left out."""
-    total, count = _squares(course, patients)
+    total, count = squares(course, patients)
     rest = np.maximum(total[course.of] - spent, 0.0)
     freedom = np.maximum(count[course.of] - used, 0.0)
     return np.asarray(np.sqrt((WEIGHT * step**2 + rest) / (WEIGHT + freedom)))
 
 
-def _next(course: Course, values: Floats) -> Floats:
+def following(course: Course, values: Floats) -> Floats:
     """[recorded] the same patient's next one, NaN at the last."""
     if not len(values):
         return values
@@ -83,7 +81,7 @@ class Spike:
     def scores(self, view: View, usual: Usual) -> Scores:
         found = {}
         for name, course in view.courses.items():
-            up, down = course.steps, -_next(course, course.steps)
+            up, down = course.steps, -following(course, course.steps)
             with np.errstate(invalid="ignore"):
                 same = np.sign(up) == np.sign(down)
                 away = np.where(same, np.minimum(np.abs(up), np.abs(down)), np.nan)
@@ -113,7 +111,7 @@ class Leap:
         found = {}
         for name, course in view.courses.items():
             step = course.steps
-            later = step + np.nan_to_num(_next(course, step))
+            later = step + np.nan_to_num(following(course, step))
             earlier = step + np.nan_to_num(_before(course, step))
             with np.errstate(invalid="ignore"):
                 same = (np.sign(step) == np.sign(later)) & (np.sign(step) == np.sign(earlier))
@@ -143,93 +141,6 @@ class Leap:
             f"{slip(column, odd, expected)}. So large a change from one visit to the next does not happen to a patient."
         )
         return text, {"column": name, "day": day, name: value, "before": before}
-
-
-class Swings:
-    """A course that goes up and down at every visit."""
-
-    reason = "swings"
-
-    def scores(self, view: View, usual: Usual) -> Scores:
-        found = {}
-        for name, course in view.courses.items():
-            step, following = course.steps, _next(course, course.steps)
-            with np.errstate(invalid="ignore"):
-                turns = np.where(np.sign(step) == -np.sign(following), np.minimum(np.abs(step), np.abs(following)), 0.0)
-            inner = ~np.isnan(step) & ~np.isnan(following)
-            total = np.bincount(course.of[inner], turns[inner], len(view))
-            count = np.bincount(course.of[inner], minlength=len(view))
-            score = np.where(count >= 2, total / usual.step[name] / np.sqrt(np.maximum(count, 1)), -np.inf)
-            found[name] = score, np.where(count >= 2, 0, -1)
-        return over_columns(view, found)
-
-    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
-        name = list(view.courses)[place[0]]
-        column, course = view.columns[name], view.courses[name]
-        mine = [unscaled(column, v) for v in course.values[course.of == patient]]
-        times = np.median(np.abs(course.steps[(course.of == patient) & ~np.isnan(course.steps)])) / usual.step[name]
-        said = ", ".join(amount(v, column) for v in mine[:6])
-        text = (
-            f"{label(name, column)} swings up and down from visit to visit ({said}{', ...' if len(mine) > 6 else ''}), "
-            f"{times:.1f} times as widely as is usual: it is no course that a patient takes."
-        )
-        return text, {"column": name, name: mine}
-
-
-class Calm:
-    """A course that hardly moves."""
-
-    reason = "calm"
-
-    def scores(self, view: View, usual: Usual) -> Scores:
-        found = {}
-        for name, course in view.courses.items():
-            total, count = _squares(course, len(view))
-            spread = np.sqrt(total / np.maximum(count, 1))
-            told = (count >= 4) & (spread > 0) & (usual.step[name] >= 3 * resolution(view, name))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                score = np.where(told, -np.log(spread / usual.step[name]) * np.sqrt(count), -np.inf)
-            found[name] = score, np.where(told, 0, -1)
-        return over_columns(view, found)
-
-    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
-        name = list(view.courses)[place[0]]
-        column, course = view.columns[name], view.courses[name]
-        mine = course.values[course.of == patient]
-        low, high = (unscaled(column, v) for v in (mine.min(), mine.max()))
-        spread = float(np.sqrt(np.nanmean(course.steps[course.of == patient] ** 2)))
-        text = (
-            f"{label(name, column)} hardly moves over {len(mine)} visits ({amount(low, column)} to {amount(high, column)}): it "
-            f"scatters {usual.step[name] / spread:.0f} times less than is usual, and looks frozen. Repeated measurements scatter."
-        )
-        return text, {"column": name, "low": low, "high": high}
-
-
-class Drift:
-    """A change per year that no course of this disease has."""
-
-    reason = "drift"
-
-    def scores(self, view: View, usual: Usual) -> Scores:
-        found = {}
-        for name, course in view.courses.items():
-            centre, spread = usual.slope[name]
-            error = usual.step[name] / np.sqrt(2 * np.maximum(moments(view, course), 1e-9))
-            score = np.abs(slopes(view, course) - centre) / np.hypot(spread, error)
-            found[name] = np.where(np.isnan(score), -np.inf, score), np.where(np.isnan(score), -1, 0)
-        return over_columns(view, found)
-
-    def told(self, view: View, usual: Usual, patient: int, place: Any) -> tuple[str, dict[str, Any]]:
-        name = list(view.courses)[place[0]]
-        column, course = view.columns[name], view.courses[name]
-        rows = np.flatnonzero(course.of == patient)
-        first, last = (unscaled(column, course.values[rows[i]]) for i in (0, -1))
-        years = float(course.years[rows[-1]] - course.years[rows[0]])
-        text = (
-            f"{label(name, column)} drifts from {amount(first, column)} to {amount(last, column)} within {years:.1f} years: "
-            "faster than the course of this disease."
-        )
-        return text, {"column": name, "first": first, "last": last, "years": round(years, 2)}
 
 
 class Break:
@@ -299,4 +210,4 @@ def years_of(days: float) -> str:
 
 
 if TYPE_CHECKING:
-    _: tuple[Detector, ...] = (Spike(), Leap(), Swings(), Calm(), Drift(), Break())
+    _: tuple[Detector, ...] = (Spike(), Leap(), Break())
