@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
-from opacus.grad_sample import GradSampleModule
+from opacus.grad_sample import GradSampleModule, register_grad_sampler
+from opacus.grad_sample.conv import compute_conv_grad_sample
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
@@ -21,6 +22,18 @@ Records = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Records], Tensor]
 """(model, records with [patients, ...] tensors) -> [patients], one loss a patient, from that patient's own row alone."""
 Backend = Literal["opacus", "vmap", "loop"]
+
+
+def _convolution(layer: nn.Module, inputs: list[Tensor], outputs: Tensor) -> dict[nn.Parameter, Tensor]:
+    """Opacus' own rule takes the memory of its input as if it were contiguous; where it is not (behind attention) the convolution
+    would get a gradient of zero, silently."""
+    found: dict[nn.Parameter, Tensor] = compute_conv_grad_sample(
+        layer, [x.contiguous() for x in inputs], outputs.contiguous()
+    )
+    return found
+
+
+register_grad_sampler([nn.Conv1d, nn.Conv2d, nn.Conv3d])(_convolution)
 
 
 def trainable(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
