@@ -249,8 +249,10 @@ def mst_rows(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, py
         prevalence_rows(rows, "smartnoise MST", f"epsilon {epsilon:g}", test, found.__getitem__, ten(cohort), sizes)
 
 
-def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, seed: int, sdv: bool) -> None:
-    """Everything once."""
+def one_seed(
+    rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, seed: int, sdv: bool, save: Callable[[], object]
+) -> None:
+    """Everything once; `save` is called whenever a setting is done."""
     train, test = halves(cohort, seed)
     real_train, real_test = (profiles_of(c, dictionary, read_ontology()) for c in (train, test))
     sizes = {d: len(r) for d, r in real_train.rows.items()}
@@ -275,6 +277,7 @@ def one_seed(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, se
             counts = independent_counts(real_train, epsilon, delta, declared, seed)
             prevalence_rows(rows, "independent DP counts", setting, real_test, counts.__getitem__, chosen, sizes)
         print(f"seed {seed}: {setting}", file=sys.stderr, flush=True)
+        save()
     if sdv:
         copulas = {d: gaussian_copula(real_train, d) for d in chosen}
         prevalence_rows(rows, "sdv GaussianCopula", "no privacy", real_test, copulas.__getitem__, chosen, sizes)
@@ -359,13 +362,18 @@ def main() -> None:
         facts = list(strength(dictionary, cohort, Path(folder)))
         if arguments.mst:
             mst_rows(rows, cohort, dictionary, Path(folder), arguments.mst)
-        for seed in seeds:
-            one_seed(rows, cohort, dictionary, Path(folder), seed, sdv=not arguments.quick)
+
+        def save() -> list[dict[str, Any]]:
             results = facts + summary(rows | paired(rows), seeds[: seed + 1])
             results += carried(before, results)
             if arguments.json:
                 command = "python " + " ".join(sys.argv)
                 arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")
+            return results
+
+        for seed in seeds:
+            one_seed(rows, cohort, dictionary, Path(folder), seed, not arguments.quick, save)
+        results = save()
     for r in results:
         interval = f"{r['low']:.3f}..{r['high']:.3f}" if r["low"] is not None else ""
         print(f"{r['system']:<24}{r['setting']:<12}{r['metric']:<70}{r['value']:>9.3f}  {interval:<15} n {r['n']}")

@@ -14,12 +14,16 @@ squared norm; the least total variance at cost 1 has w^2 = max(0, c / sqrt(cost)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from generators.phenotypes.profiles import own_hazards
+
+if TYPE_CHECKING:
+    import torch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -136,3 +140,17 @@ def told(
     after = np.clip(variance - (gain * across.T).sum(axis=1), 1e-7, variance * (1 - 1e-4))
     precision = 1 / after - 1 / variance
     return (mean / after - known.mean / variance) / precision, 1 / precision
+
+
+def model(known: Knowledge, asked: Strategy, noise: float, patients: float, answer: torch.Tensor) -> None:
+    """The same in Pyro, for any of its inference; arguments as in `told`."""
+    import pyro
+    import torch
+    from pyro import distributions as dist
+
+    a, centre, mean, unsure, varies = (
+        torch.as_tensor(x) for x in (asked.directions, asked.centre, known.mean, known.unsure, known.patients)
+    )
+    frequency = pyro.sample("frequency", dist.MultivariateNormal(mean, unsure))
+    spread = a @ varies @ a.T / patients + noise**2 * torch.eye(len(a), dtype=a.dtype)
+    pyro.sample("answer", dist.MultivariateNormal(a @ (frequency - centre), spread), obs=answer)
