@@ -263,7 +263,7 @@ def one_seed(
     generator = PhenotypeBayes(dictionary, {})
     generator.pretrain(seed, cache, lambda *_: None)
     records = generator.encode(train)
-    for epsilon in (0.0, *EPSILONS, *((None,) if seed == 0 else ())):
+    for epsilon in (0.0, *EPSILONS[::-1], *((None,) if seed == 0 else ())):
         setting = "no privacy" if epsilon is None else f"epsilon {epsilon:g}"
         if epsilon != 0:
             charges = calibrate(generator.charges(declared), Budget(epsilon, delta)) if epsilon else []

@@ -21,7 +21,7 @@ from scipy import sparse, stats
 
 from fidelity.phenotypes import profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error
-from generators.phenotypes import PhenotypeBayes, breadth, facts, questions
+from generators.phenotypes import PhenotypeBayes, breadth, calibration, facts, questions
 from generators.phenotypes.evidence import SOURCES
 from generators.phenotypes.foretelling import foretell
 from generators.phenotypes.posterior import GRID, Levels, Posterior, likelihood, model
@@ -226,6 +226,13 @@ def test_prior_only_samples_without_fit_and_opens_no_file_of_patients(dictionary
     assert not [name for name in seen if str(patients) in name]
     with pytest.raises(FileNotFoundError):
         (patients / "cohort.zip").read_bytes()
+
+
+def test_calibration_looks_at_unlikely_terms_whatever_was_counted_of_them():
+    expected = np.r_[np.zeros(40_000), np.full(100, 0.5)]
+    kept = calibration._some_of_the_unlikely("OMIM:1", expected)
+    assert kept[:40_000].mean() == pytest.approx(0.05, abs=0.005)
+    assert kept[40_000:].all()
 
 
 # Learning --------------------------------------------------------------------------------------------------------------------

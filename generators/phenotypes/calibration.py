@@ -30,6 +30,8 @@ DISEASES = 150
 WORTH = 30.0
 """Public evidence on a level counts as much as this many of the cohort's own (disease, term) pairs."""
 _SMALLEST = 8
+_UNLIKELY = 0.05
+"""Share of the terms in the lowest band that calibration looks at."""
 _RECORDED, _EXCLUDED = 0.6, 0.1
 _WIDTH = len(BANDS) + 1
 _OWN = ("counted", "few", "class", "unstated")
@@ -44,7 +46,7 @@ def calibrate(
     for disease, held, rest in _publications(catalogue, declared):
         evidence = gather(catalogue, disease, rest, _as_mendelian(held[0], genes), genes)
         patients, seen, gone = _counted(catalogue, held)
-        keep = _some_of_the_unlikely(disease, evidence.expected, seen) & (evidence.level >= len(_OWN) * _WIDTH)
+        keep = _some_of_the_unlikely(disease, evidence.expected) & (evidence.level >= len(_OWN) * _WIDTH)
         level.append(evidence.level[keep])
         counts.append(seen[keep])
         absent.append(gone[keep])
@@ -107,8 +109,8 @@ def _counted(catalogue: Catalogue, held: list[Annotation]) -> tuple[int, Floats,
     return patients, np.round((most + np.minimum(independent, patients)) / 2), gone
 
 
-def _some_of_the_unlikely(disease: str, expected: Floats, seen: Floats) -> Bools:
-    """All terms with some expectation or count, and as many of the rest: eighteen thousand zeros would teach nothing more."""
-    likely = (expected > 0.02) | (seen > 0)
+def _some_of_the_unlikely(disease: str, expected: Floats) -> Bools:
+    """All terms with some expectation, and a few of the rest, whatever was counted of them: eighteen thousand zeros would teach
+    nothing more, and zeros left out would teach that unlikely terms are likely."""
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(disease.encode()).digest()[:8], "big"))
-    return np.asarray(likely | (rng.random(len(expected)) < likely.mean()))
+    return np.asarray((expected > BANDS[0]) | (rng.random(len(expected)) < _UNLIKELY))
