@@ -24,7 +24,7 @@ from privacy.noise import Noise
 
 NUMBERS = 2**26
 """How many numbers of per-patient vectors are held at a time: patients with long vectors are computed in smaller chunks."""
-BLOCK = 2**22
+BLOCK = 2**20
 """How many of them are clipped, in double precision, at a time."""
 Statistic = Callable[[Records], Tensor]
 """Records with [patients, ...] tensors -> [patients, numbers]; row i from patient i alone (the coupling test)."""
@@ -241,10 +241,13 @@ def clipped_sum(vectors: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     """[patients, numbers] of any precision -> [numbers] sum of the clipped rows and [patients] their norms after the clip, both
     in double precision on the processor, a block of patients at a time."""
     total, norms = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device), []
-    for block in torch.split(vectors, max(1, BLOCK // max(1, vectors.shape[1]))):
-        clipped = clip(block.to(torch.float64), clip_norm)
-        total += clipped.sum(dim=0)
-        norms.append(torch.linalg.vector_norm(clipped, dim=1))
+    for part in torch.split(vectors, max(1, BLOCK // max(1, vectors.shape[1]))):
+        block = part.to(torch.float64)
+        norm = torch.linalg.vector_norm(block, dim=1)
+        finite = norm.isfinite()
+        share = torch.where(finite, (clip_norm / norm.clamp(min=1e-300)).clamp(max=1.0), 0.0)
+        total += share[finite] @ block[finite] if not finite.all() else share @ block
+        norms.append(torch.where(finite, norm * share, 0.0))
     return total.cpu(), torch.cat(norms).cpu()
 
 
