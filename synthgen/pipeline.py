@@ -20,6 +20,7 @@ from synthgen.workspace import Run, Workspace, default_workspace
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
     from synthgen.findings import Check, Evidence, Finding
+    from synthgen.formats.pixels import Pixels
     from synthgen.linking import Linked
 
 SECTIONS = ("fidelity", "rules", "utility")
@@ -179,6 +180,19 @@ def sample(work: Work) -> None:
     write_cohort(
         draw(work.run, patients, seed=work.job.seed, progress=work.progress), work.run.path("synthetic"), ("parquet",)
     )
+    for name, model in _generators(work).all.items():
+        if hasattr(model, "sampling_steps"):
+            model.load(work.run.folder / "models" / name)
+            _show_sampling(work, model.sampling_steps(generator(work.job.seed, "sampling steps")))
+
+
+def _show_sampling(work: Work, pictures: list[Pixels]) -> None:
+    """One synthetic picture as it comes out of noise, for the report."""
+    from privacy.files import write_durably
+    from synthgen.report.contact_sheet import png, row
+    from synthgen.report.of_run import SAMPLING_STEPS
+
+    write_durably(work.run.folder / SAMPLING_STEPS, png(row(pictures)))
 
 
 def draw(

@@ -20,7 +20,7 @@ from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.flags import Flag
 from synthgen.linked_simulation import simulate_linked
 from synthgen.review.app import create_app
-from synthgen.review.pictures import marked, spans_of
+from synthgen.review.marks import marked, spans_of
 
 HOSTILE = "<script>window.hacked=1</script> Ascites is seen."
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from synthgen.dictionary import Dictionary
     from synthgen.findings import Finding
     from synthgen.flags import Flag
+    from synthgen.formats.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class ReportContext:
     holdout: Cohort | None = None
     stages: Sequence[StageTime] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    sampling_steps: Pixels | None = None
+    """One synthetic picture after each of several steps of the sampler, side by side."""
 
     def for_release(self) -> ReportContext:
         """The same without what read real patients (the times of stages depend on them too) or is the hospital's own affair."""

@@ -11,8 +11,10 @@ from synthgen.report.context import ReportContext, Spending, StageTime
 
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
+    from synthgen.formats.pixels import Pixels
     from synthgen.workspace import Run
 
+SAMPLING_STEPS = "sampling_steps.png"
 SHOWN = ("synthgen", "torch", "opacus", "dp-accounting", "pyro-ppl", "pandas", "scikit-learn")
 
 
@@ -50,4 +52,13 @@ def context_of(run: Run, train: Cohort | None = None, holdout: Cohort | None = N
         holdout=holdout,
         stages=[StageTime(name, took["seconds"], took["peak_mb"]) for name, took in run.stages.items()],
         versions={package: version(package) for package in SHOWN},
+        sampling_steps=_steps(run),
     )
+
+
+def _steps(run: Run) -> Pixels | None:
+    """What the stage `sample` left of a generator of pictures."""
+    from synthgen.formats.pictures import read
+
+    path = run.folder / SAMPLING_STEPS
+    return read(path) if path.exists() else None

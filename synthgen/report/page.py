@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from synthgen.claim import up
 from synthgen.gate import objections, to_drop
 from synthgen.queue import patients_of
+from synthgen.report.contact_sheet import address, contact_sheet
 from synthgen.report.scorecard import scorecard
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
         "scorecard": scorecard(context, audience),
         "most_reasons": MOST_REASONS,
         "charts": charts,
+        "contact_sheet": contact_sheet(context.synthetic, context.dictionary),
+        "sampling_steps": address(context.sampling_steps) if context.sampling_steps is not None else "",
         **by_section,
         "flags": context.flags,
         "most_flags": MOST_FLAGS,
@@ -174,7 +177,8 @@ def _sections(
     present = {
         ("claim", "Claim"): True,
         ("verdict", "Verdict"): internal,
-        ("pictures", "The cohort in pictures"): bool(charts["trajectories"] or charts["survival"]),
+        ("pictures", "The cohort in pictures"): bool(charts["trajectories"] or charts["survival"])
+        or context.synthetic.images is not None,
         ("scorecard", "Scorecard"): True,
         ("budget", "Budget"): bool(context.spending or context.claim.charges),
         ("utility", "Utility"): bool(by_section["utility"]),

@@ -63,7 +63,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    from synthgen.review.pictures import marked, spans_of
+    from synthgen.review.marks import marked, spans_of
     from synthgen.review.terms import definition, label
 
     made.filters |= {"label": label, "definition": definition}

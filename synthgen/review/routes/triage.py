@@ -9,11 +9,11 @@ import numpy as np
 from fastapi import HTTPException, Query, Request
 from fastapi.responses import Response
 
+from synthgen.report.contact_sheet import png
 from synthgen.review import reviews, triage
 from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.people import Role
-from synthgen.review.pictures import png
 from synthgen.review.records import spoiled
 from synthgen.review.render import page, see
 from synthgen.review.timeline import timeline

@@ -1,26 +1,11 @@
-"""Pictures and notes of a synthetic patient as the triage screen shows them."""
+"""Notes of a synthetic patient as the triage screen shows them."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
-
-if TYPE_CHECKING:
-    from synthgen.formats.pixels import Pixels
-
-
-def png(pixels: Pixels) -> bytes:
-    """The picture as a PNG file that says that it is synthetic."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    mark, file = PngInfo(), io.BytesIO()
-    mark.add_text("synthetic", "yes")
-    Image.fromarray(pixels).save(file, "PNG", pnginfo=mark)
-    return file.getvalue()
 
 
 def marked(text: str, spans: Sequence[tuple[int, int]]) -> Markup:
