@@ -22,8 +22,6 @@ Floats = NDArray[np.float64]
 
 _DRAWN = 100
 """Simulated patients of each disease behind a clip norm or its correction."""
-_SHARED = 0.01
-"""Answers about terms of one disease are told together: of a level, this share of the pairs counts as evidence of its own."""
 
 
 def learn_facts(public: Public, before: Beliefs, answer: Answer) -> Beliefs:
@@ -64,11 +62,12 @@ def terms_question(public: Public, now: Beliefs, status: str, noise_multiplier: 
 def learn_terms(public: Public, now: Beliefs, status: str, answer: Answer) -> Beliefs:
     """The frequencies of one status (`observed` or `excluded`). The share that the clip cuts off is worked out on patients
     simulated from what is believed (indirect inference)."""
-    level = public.level[public.asked]
-    seen = _exact(public, now, answer) if not answer.noise else _noisy(public, now, status, answer)
-    counted = np.bincount(level, minlength=len(getattr(public, status)))
-    worth = None if not answer.noise else np.asarray(_SHARED * counted, dtype=np.float64)
-    levels = Levels(getattr(public, status)).learn(level, seen, worth)
+    level, levels = public.level[public.asked], Levels(getattr(public, status))
+    if not answer.noise:
+        seen = _exact(public, now, answer)
+        levels = levels.learn(level, seen)
+    else:  # answers about terms are told together: levels that took each for evidence of its own would be too sure
+        seen = _noisy(public, now, status, answer)
     return now.with_terms(status, Posterior.of(level, levels, seen), levels)
 
 
