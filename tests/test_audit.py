@@ -240,7 +240,9 @@ def test_a_cohort_that_breaks_its_dictionary_is_audited_all_the_same(cli, folder
 
 
 def test_a_control_that_was_trained_on_is_refused(cli, folders: dict[str, Path]):
-    code, _, err = cli("audit", "--real", folders["real"], "--holdout", folders["real"], "--synthetic", folders["fresh"])
+    code, _, err = cli(
+        "audit", "--real", folders["real"], "--holdout", folders["real"], "--synthetic", folders["fresh"]
+    )
     assert code == 2
     assert "60 ids stand in --real too" in err
 

@@ -322,7 +322,9 @@ def test_another_real_sample_passes_everywhere(real):
 
 @pytest.mark.slow
 def test_independent_pixels_fail_wherever_pictures_are_looked_at(real, monkeypatch):
-    monkeypatch.setattr("fidelity.images.likeness.pretrained_features", lambda _: None)  # as where the extra is not installed
+    monkeypatch.setattr(
+        "fidelity.images.likeness.pretrained_features", lambda _: None
+    )  # as where the extra is not installed
     base = cohort(160, 3, "synthetic", "SYN")
     floor = independent_pixels(Pictures.of(base, DICTIONARY), np.random.default_rng(0)).pixels  # type: ignore[arg-type]
     found = Images().run(evidence(real, with_pictures(base, floor)))

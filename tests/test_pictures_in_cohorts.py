@@ -109,9 +109,7 @@ def test_every_faulty_picture_is_told_by_row_and_no_name_is_said(folder: Path):
     with pytest.raises(DataError) as error:
         read_cohort(folder, dictionary())
     text = str(error.value)
-    assert (
-        "images.image (file in the file): rows 2 and 4 of the index: no such file inside the cohort's folder" in text
-    )
+    assert "images.image (file in the file): rows 2 and 4 of the index: no such file inside the cohort's folder" in text
     assert "row 3 of the index" in text
     assert "three" not in text
     assert "absent" not in text
