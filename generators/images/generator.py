@@ -33,8 +33,14 @@ from synthgen.randomness import child_seed
 if TYPE_CHECKING:
     import pandas as pd
 
+    from synthgen.formats.pixels import Pixels
+
 BATCH = 128
 """Pictures drawn at a time."""
+FRAMES = 8
+"""Pictures of `sampling_steps`."""
+PROBES = 10
+"""Timesteps of `log_likelihood`."""
 
 
 class ImageDiffusion:
@@ -128,6 +134,41 @@ class ImageDiffusion:
                 settings.prediction,
             ):
                 yield diffusion.to_bytes(pictures).cpu()
+
+    def sampling_steps(self, rng: np.random.Generator) -> list[Pixels]:
+        """One picture after each of several steps of the sampler, from noise to the last; for the report."""
+        told = self.layout.any_conditions(1, torch.Generator().manual_seed(int(rng.integers(2**62))))
+        steps = [channels_last(pictures[0].numpy()) for pictures in self.denoising(told, rng)]
+        return [steps[k] for k in np.linspace(0, len(steps) - 1, min(FRAMES, len(steps))).round().astype(int)]
+
+    def log_likelihood(self, cohort: Cohort) -> Tensor:
+        """[patients] minus the denoising loss of each patient's pictures, over evenly spaced timesteps with the same noise for
+        everybody: what a white-box audit asks (a bound of the likelihood up to weights, Ho et al. 2020). 0 without pictures."""
+        records = encode(cohort, self.layout, self.settings.images_per_patient)
+        model, stream = self._ready(), torch.Generator().manual_seed(0)
+        total = torch.zeros(len(cohort), dtype=torch.float64)
+        if not records["count"].any():
+            return total
+        with torch.no_grad():
+            for timestep in torch.linspace(0.05, 0.95, PROBES).mul(diffusion.TIMESTEPS).long():
+                noise = torch.randn(records["images"].shape[2:], generator=stream)
+                total -= self._loss_at(int(timestep), noise, records, model)
+        return total / PROBES
+
+    def _loss_at(self, timestep: int, noise: Tensor, records: Mapping[str, Tensor], model: Denoiser) -> Tensor:
+        """[patients] mean error over each patient's pictures."""
+        count = records["count"]
+        there = torch.arange(records["images"].shape[1]) < count.unsqueeze(1)  # [patients, most]
+        found = torch.zeros(there.shape, dtype=torch.float64)
+        pictures, told = diffusion.to_unit(records["images"][there]), records["condition"][there]
+        parts = []
+        for part, condition in zip(torch.split(pictures, BATCH), torch.split(told, BATCH), strict=True):
+            steps = torch.full((len(part),), timestep, device=self.device)
+            part, condition = part.to(self.device), condition.to(self.device)
+            same = noise.to(self.device).expand_as(part)
+            parts.append(diffusion.errors(model, part, same, steps, condition, self.settings.prediction).cpu().double())
+        found[there] = torch.cat(parts)
+        return found.sum(dim=1) / count.clamp(min=1)
 
     def save(self, folder: Path) -> None:
         try:
