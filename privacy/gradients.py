@@ -5,6 +5,7 @@ Opacus' hooks are the engine, `torch.func` the second, one backward pass a patie
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -67,7 +68,9 @@ def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backen
 def _hooks(model: nn.Module, loss: Loss, records: Records) -> Tensor:
     wrapped = GradSampleModule(model, loss_reduction="sum", strict=True)
     try:
-        loss(wrapped, records).sum().backward()
+        with warnings.catch_warnings():  # records need no gradient, which torch's hooks remark on
+            warnings.filterwarnings("ignore", "Full backward hook is firing")
+            loss(wrapped, records).sum().backward()
         rows = [_rows_of(name, p) for name, p in trainable(model)]
     finally:
         for p in model.parameters():

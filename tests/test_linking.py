@@ -176,8 +176,8 @@ class TestRun:
         from synthgen.white_box import canary_patients
 
         train, _ = Work(run, Silent()).halves()
-        found = canary_patients(run, ["ehr", "notes"], train, 12, np.random.default_rng(0))
-        assert [f.column for f in found] == ["ehr", "notes", "all modalities"]
+        found = canary_patients(run, ["ehr", "images", "notes"], train, 12, np.random.default_rng(0))
+        assert [f.column for f in found] == ["ehr", "images", "notes", "all modalities"]
         assert not [f for f in found if f.verdict == "fail"]
 
     def test_canaries_in_notes_are_not_exposed_under_privacy(self, run: sg.Run):
