@@ -29,7 +29,11 @@ from synthgen import config, pipeline
 from synthgen.cohort import Cohort
 
 Patch = pytest.MonkeyPatch
-FAST = {"pretrain_patients": 600, "pretrain_epochs": 2, "populations": 8, "gradient_steps": 8, "max_visits": 8}
+SHARES = {"location": 0.05, "scale": 0.1, "gradient": 0.2, "summary": 0.65}
+"""With DP-SGD: there is more to lie about."""
+FAST = {
+    "pretrain_patients": 600, "pretrain_epochs": 2, "populations": 8, "gradient_steps": 8, "max_visits": 8, "shares": SHARES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ from synthgen.workspace import Run, Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill]
 
-FAST = {"ehr": {"pretrain_patients": 600, "pretrain_epochs": 3, "populations": 8, "gradient_steps": 8}}
+SHARES = {"location": 0.05, "scale": 0.1, "gradient": 0.2, "summary": 0.65}
+"""With DP-SGD, so that there are many answers to be killed between."""
+FAST = {
+    "ehr": {"pretrain_patients": 600, "pretrain_epochs": 3, "populations": 8, "gradient_steps": 8, "shares": SHARES}
+}
 
 
 def answers(run: Run) -> list[Path]:
