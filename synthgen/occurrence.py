@@ -32,8 +32,9 @@ Floats = NDArray[np.float64]
 
 MOST = 8
 """Rows of one patient beyond these are not counted."""
-PERIODS = 6
-"""The first day, and fifths of the time to the patient's last day."""
+FIFTHS = 5
+PERIODS = FIFTHS + 2
+"""The first day, fifths of the time to the last visit, and what comes after it: the end of follow-up."""
 SIMULATED, POPULATIONS = 2000, 40
 """Simulated patients, and how many populations they come from: over these, features go together only as the dictionary says."""
 BELIEVED = (0.75, 0.25)
@@ -50,7 +51,13 @@ class Layout:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return (MOST + 1, self.features, self.features, self.periods, *(k for _, k in self.kinds))
+        return (
+            MOST + 1,
+            self.features,
+            self.features,
+            self.periods,
+            *(max(1, self.periods) * k for _, k in self.kinds),
+        )
 
     @property
     def parts(self) -> int:
@@ -101,19 +108,20 @@ class Occurrence:
 
     def encode(self, cohort: Cohort) -> Tensor:
         """[patients, numbers] float64: number of rows (one of 0 ... MOST), features of the record, the same where there is any
-        row, share of the rows in each period, share of each kind. Row i from patient i alone."""
+        row, share of the rows in each period, share of each kind in each period. Row i from patient i alone."""
         import torch
 
         rows = _rows(cohort, self.table)
         counts = rows["patient_id"].value_counts().reindex(cohort.ids, fill_value=0).to_numpy()
         features = _features(cohort, self.dictionary)
         parts = [np.eye(MOST + 1)[np.minimum(counts, MOST)], features, features * (counts > 0)[:, None]]
+        period = _period(rows, cohort, self.dictionary) if self.dated else np.zeros(len(rows), dtype=np.int64)
         if self.dated:
-            parts.append(_shares(rows["patient_id"], _period(rows, cohort, self.dictionary), PERIODS, cohort.ids))
-        for name, column in self.kinds.items():
-            parts.append(
-                _shares(rows["patient_id"], codes(column, rows[name]), len(column.categories or ()), cohort.ids)
-            )
+            parts.append(_shares(rows["patient_id"], period, PERIODS, cohort.ids))
+        for (name, column), size in zip(self.kinds.items(), self.layout.sizes[4:], strict=True):
+            kind = codes(column, rows[name])
+            joint = np.where(kind < 0, -1, period * len(column.categories or ()) + kind)
+            parts.append(_shares(rows["patient_id"], joint, size, cohort.ids))
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
     def fit(self, session: Session, record: str = "occurrence") -> None:
@@ -138,10 +146,12 @@ class Occurrence:
         numbers = np.where(has, number, 0)
         owner = np.repeat(np.arange(len(record)), numbers)
         columns: dict[str, Any] = {"patient_id": record.ids.to_numpy()[owner]}
+        when = np.zeros(len(owner), dtype=np.int64)
         if self.dated:
-            columns["day"] = _days(owner, nearest_distribution(period / share), record, self.dictionary, rng)
+            when = rng.choice(PERIODS, size=len(owner), p=nearest_distribution(period / share))
+            columns["day"] = _days(owner, when, record, self.dictionary, rng)
         for (name, column), mass in zip(self.kinds.items(), kinds, strict=True):
-            drawn = rng.choice(len(mass), size=len(owner), p=nearest_distribution(mass / share))
+            drawn = _kinds(nearest_distribution(mass / share), when, len(column.categories or ()), rng)
             kind = pd.CategoricalDtype(list(column.categories or ()), ordered=column.type == "ordinal")
             columns[name] = pd.Categorical.from_codes(drawn.tolist(), dtype=kind)
         table = pd.DataFrame(columns)
@@ -196,7 +206,7 @@ class Occurrence:
     def _before_any_patient(self) -> Floats:
         one = np.eye(MOST + 1)[1]
         first = np.eye(PERIODS)[0] if self.dated else np.empty(0)
-        kinds = [np.full(k, 1 / k) for _, k in self.layout.kinds]
+        kinds = [np.full(size, 1 / size) for size in self.layout.sizes[4:]]
         return np.concatenate([one, np.zeros(2 * self.layout.features), first, *kinds])
 
 
@@ -243,13 +253,13 @@ def _last_days(cohort: Cohort, dictionary: Dictionary) -> Floats:
 
 
 def _period(rows: pd.DataFrame, cohort: Cohort, dictionary: Dictionary) -> NDArray[np.int64]:
-    """Of each row: 0 on the first day, else which fifth of the time to the patient's last day."""
+    """Of each row: 0 on the first day, else which fifth of the time to the patient's last visit, or after it."""
     import pandas as pd
 
     last = rows["patient_id"].map(pd.Series(_last_days(cohort, dictionary), index=cohort.ids)).to_numpy(dtype="float64")
     day = rows["day"].to_numpy(dtype="float64", na_value=0.0)
     share = np.divide(day, last, out=np.ones_like(day), where=last > 0)
-    later = np.clip(np.ceil(share * (PERIODS - 1)), 1, PERIODS - 1)
+    later = np.where(day > last, PERIODS - 1, np.clip(np.ceil(share * FIFTHS), 1, FIFTHS))
     return np.where(day <= 0, 0, later).astype(np.int64)
 
 
@@ -265,27 +275,39 @@ def _shares(owner: pd.Series[Any], code: NDArray[np.int64], size: int, ids: pd.I
     return shares
 
 
+def _kinds(joint: Floats, when: NDArray[np.int64], kinds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A kind for each row, as usual in its period; where nothing is known of a period, as usual altogether."""
+    table = joint.reshape(-1, kinds)  # [periods, kinds]
+    known = table.sum(axis=1, keepdims=True)
+    chances = np.where(known > 0, table / np.maximum(known, 1e-12), table.sum(axis=0) / table.sum())
+    drawn = np.zeros(len(when), dtype=np.int64)
+    for period in np.unique(when):
+        rows = when == period
+        drawn[rows] = rng.choice(kinds, size=int(rows.sum()), p=chances[period])
+    return drawn
+
+
 def _days(
-    owner: NDArray[np.int64], mass: Floats, record: Cohort, dictionary: Dictionary, rng: np.random.Generator
+    owner: NDArray[np.int64],
+    period: NDArray[np.int64],
+    record: Cohort,
+    dictionary: Dictionary,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """A day of each row: in its period, on the nearest visit where there are visits."""
+    """A day of each row: in its period, on the nearest visit where there are visits; after them, the end of follow-up."""
     last = _last_days(record, dictionary)[owner]
-    period = rng.choice(PERIODS, size=len(owner), p=mass)
-    share = np.where(period == 0, 0.0, (period - rng.random(len(owner))) / (PERIODS - 1))
-    days = np.rint(share * last).astype(np.int64)
-    if record.visits is None:
-        return days
-    of_patient = {
-        patient: frame.to_numpy(dtype="int64") for patient, frame in record.visits.groupby("patient_id")["day"]
-    }
+    share = np.where(period == 0, 0.0, (period - rng.random(len(owner))) / FIFTHS)
+    days = np.rint(np.minimum(share, 1) * last).astype(np.int64)
     ids = record.ids
-    return np.array(
-        [
-            _nearest(of_patient.get(ids[i], np.zeros(1, dtype=np.int64)), day)
-            for i, day in zip(owner, days, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    if record.visits is not None:
+        of_patient = {p: frame.to_numpy(dtype="int64") for p, frame in record.visits.groupby("patient_id")["day"]}
+        never = np.zeros(1, dtype=np.int64)
+        near = [_nearest(of_patient.get(ids[i], never), day) for i, day in zip(owner, days, strict=True)]
+        days = np.array(near, dtype=np.int64)
+    if dictionary.outcome is not None:
+        end = record.patients[dictionary.outcome.time].to_numpy(dtype="float64", na_value=0.0)[owner]
+        days = np.where(period == PERIODS - 1, np.maximum(end, days), days)
+    return days.astype(np.int64)
 
 
 def _nearest(visits: NDArray[np.int64], day: int) -> int:

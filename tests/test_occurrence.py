@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from privacy.charges import Charge
 from privacy.noise import Noise
 from privacy.session import Session
 from synthgen.cohort import Cohort
-from synthgen.dictionary import Dictionary
+from synthgen.dictionary import Column, Dictionary, Outcome
 from synthgen.errors import ConfigError
 from synthgen.occurrence import MOST, Occurrence
 
@@ -80,6 +82,34 @@ def test_who_has_a_note_follows_the_record_and_when_follows_the_visits():
     assert set(drawn["day"]) == {0, 200}
     assert drawn["kind"].value_counts(normalize=True)["a"] == pytest.approx(0.5, abs=0.05)
     assert drawn["day"].dtype == "Int64"
+
+
+def test_a_kind_keeps_to_its_period():
+    """Every first note is of kind a and every later one of kind b."""
+    drawn = fitted(None).sample(cohort(500, seed=5), np.random.default_rng(0))
+    assert (drawn["kind"] == np.where(drawn["day"] == 0, "a", "b")).all()
+
+
+def test_what_is_written_after_the_last_visit_is_of_the_end_of_follow_up():
+    about = dictionary()
+    columns = about.tables["patients"].columns | {
+        "days": Column(type="integer", bounds=(0, 1000)),
+        "status": Column(type="categorical", categories=("alive", "dead")),
+    }
+    about = about.model_copy(
+        update={
+            "tables": about.tables | {"patients": about.tables["patients"].model_copy(update={"columns": columns})},
+            "outcome": Outcome(time="days", status="status", censored="alive"),
+        }
+    )
+    made = cohort(60)
+    patients = made.patients.assign(days=300, status="dead")
+    ends = pd.DataFrame({"patient_id": made.ids, "day": 300, "kind": "b", "text": "died"})
+    whole = Cohort.checked({**made.tables, "patients": patients, "notes": ends}, about, "synthetic")
+    known = Occurrence(about, "notes")
+    known.fit(Session({"occurrence": known.encode(whole)}, [], 60))
+    drawn = known.sample(replace(whole, notes=None), np.random.default_rng(0))
+    assert (drawn["day"] == 300).all()
 
 
 def test_patients_of_one_kind_have_notes_as_their_kind_has():
