@@ -243,16 +243,20 @@ def clipped_sum(vectors: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
     total, norms = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device), []
     for part in torch.split(vectors, max(1, BLOCK // max(1, vectors.shape[1]))):
         block = part.to(torch.float64)
-        norm = torch.linalg.vector_norm(block, dim=1)
-        finite = norm.isfinite()
-        share = torch.where(finite, (clip_norm / norm.clamp(min=1e-300)).clamp(max=1.0), 0.0)
-        total += share[finite] @ block[finite] if not finite.all() else share @ block
-        norms.append(torch.where(finite, norm * share, 0.0))
+        share = clip_factors(block, clip_norm)
+        kept = share > 0
+        total += share[kept] @ block[kept] if not kept.all() else share @ block
+        norms.append(torch.where(kept, torch.linalg.vector_norm(block, dim=1) * share, 0.0))
     return total.cpu(), torch.cat(norms).cpu()
 
 
 def clip(vectors: Tensor, clip_norm: float) -> Tensor:
     """[patients, numbers] -> the same, each row scaled to norm at most `clip_norm`, rows that are not finite to zero."""
-    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    clipped = vectors * torch.clamp(clip_norm / norms.clamp(min=1e-300), max=1.0)
-    return torch.where(torch.isfinite(norms), clipped, torch.zeros_like(vectors))
+    share = clip_factors(vectors, clip_norm).unsqueeze(1)
+    return torch.where(share > 0, vectors * share, torch.zeros_like(vectors))
+
+
+def clip_factors(vectors: Tensor, clip_norm: float) -> Tensor:
+    """[patients] by what each row is multiplied, so that its norm is at most `clip_norm`; 0 where it is not finite."""
+    norms = torch.linalg.vector_norm(vectors, dim=1)
+    return torch.where(norms.isfinite(), (clip_norm / norms.clamp(min=1e-300)).clamp(max=1.0), 0.0)

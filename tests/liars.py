@@ -111,12 +111,16 @@ def shuffled_batches(patch: Patch) -> None:
 
 def no_clipping(patch: Patch) -> None:
     """Vectors are summed as they are."""
-    patch.setattr(session, "clip", lambda vectors, clip_norm: torch.nan_to_num(vectors))
+    patch.setattr(session, "clip_factors", _unclipped)
+
+
+def _unclipped(vectors: torch.Tensor, _clip_norm: float) -> torch.Tensor:
+    return vectors.isfinite().all(dim=1).to(vectors)
 
 
 def clips_each_visit(patch: Patch) -> None:
     """The visit is the unit: each is clipped by itself, and a patient with many visits counts many times."""
-    draw, clip = Session._draw, session.clip
+    draw, factors = Session._draw, session.clip_factors
 
     def per_visit(self: Session, statistic: Any, length: int, clip_norm: float, charge: Charge) -> Any:
         visits = max((v.shape[1] for v in self._records.values() if v.dim() > 1), default=1)
@@ -128,10 +132,11 @@ def clips_each_visit(patch: Patch) -> None:
             return {k: v * mask.reshape(shape[k]).to(v) if k in of_visits else v for k, v in rows.items()}
 
         def summed(rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            return sum(clip(statistic(one(rows, t)).double(), clip_norm) for t in range(visits))
+            parts = (statistic(one(rows, t)).double() for t in range(visits))
+            return sum(factors(part, clip_norm).unsqueeze(1) * part for part in parts)
 
         with Patch.context() as inner:
-            inner.setattr(session, "clip", lambda vectors, _: vectors)
+            inner.setattr(session, "clip_factors", _unclipped)
             return draw(self, summed, length, clip_norm, charge)
 
     patch.setattr(Session, "_draw", per_visit)
