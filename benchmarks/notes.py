@@ -36,9 +36,9 @@ from privacy.noise import Noise
 from privacy.session import Session
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
+from synthgen.notes.support import check_notes
 from synthgen.randomness import child_seed
 from synthgen.storage import read_cohort
-from synthgen.support import check_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "configs" / "pbc-notes"

@@ -16,10 +16,10 @@ from fidelity.images.reader import shown
 from fidelity.images.sets import Pictures, Sets, condition_columns
 from fidelity.verdict import Z, verdict
 from privacy.rates import wilson
-from synthgen.claims import ClaimExtractor
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag
-from synthgen.support import notes_of, text_column
+from synthgen.notes.claims import ClaimExtractor
+from synthgen.notes.support import notes_of, text_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

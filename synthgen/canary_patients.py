@@ -99,7 +99,7 @@ def beginnings(
     dictionary: Dictionary, canaries: int, rng: np.random.Generator
 ) -> tuple[Cohort, list[tuple[str, ...]], list[str]]:
     """Made-up patients, the first words of a rendered note of each (no two alike), and the words of all of their notes."""
-    from synthgen.rendering import render
+    from synthgen.notes.rendering import render
 
     made = _made_up(dictionary, canaries, rng)
     notes = render(made, dictionary, rng, "public")["text"].tolist() or ["Seen today."]

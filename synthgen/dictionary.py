@@ -557,7 +557,9 @@ class Dictionary(Entry):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all of it."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()
+        ).hexdigest()
 
 
 def parse(model: type[Model], data: Any, place: str) -> Model:

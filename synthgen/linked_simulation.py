@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError
+from synthgen.notes.rendering import render
 from synthgen.phantoms import phantom
-from synthgen.rendering import render
 from synthgen.simulation import simulate
 from synthgen.values import codes, table
 

@@ -14,7 +14,7 @@ from privacy.attacks.verbatim import spans, tokens, verbatim
 from privacy.rates import Rate, clopper_pearson, wilson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag
-from synthgen.support import notes_of, text_column
+from synthgen.notes.support import notes_of, text_column
 
 if TYPE_CHECKING:
     from privacy.attacks.verbatim import Verbatim

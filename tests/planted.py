@@ -15,9 +15,9 @@ import pandas as pd
 
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
-from synthgen.facts import charts, is_age, is_sex
+from synthgen.notes.facts import charts, is_age, is_sex
+from synthgen.notes.rendering import rendered
 from synthgen.population import code_column, dose_column
-from synthgen.rendering import rendered
 from synthgen.values import codes, typed
 
 Rng = np.random.Generator

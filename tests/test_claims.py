@@ -9,12 +9,12 @@ import pytest
 from clinic import CLINIC, clinic
 from cohorts import events_only, no_outcome, two_labs
 
-from synthgen import units
-from synthgen.claims import Claim, ClaimExtractor
 from synthgen.dictionary import read_dictionary
-from synthgen.rendering import rendered
+from synthgen.notes import units
+from synthgen.notes.claims import Claim, ClaimExtractor
+from synthgen.notes.rendering import rendered
+from synthgen.notes.support import check_notes
 from synthgen.simulation import simulate
-from synthgen.support import check_notes
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 EXTRACTOR = ClaimExtractor(CLINIC)

@@ -9,7 +9,7 @@ import pytest
 from clinic import CLINIC, clinic
 from cohorts import two_labs
 
-from synthgen.corrupting import LEVELS, SHORTHAND, corrupt, corrupt_notes
+from synthgen.notes.corrupting import LEVELS, SHORTHAND, corrupt, corrupt_notes
 
 TEXT = (
     "The patient was seen because of abdominal swelling, bilirubin 2.4 mg/dL and albumin 3.35 g/dL.\nTreatment goes on. "

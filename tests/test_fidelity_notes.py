@@ -26,9 +26,9 @@ from synthgen.cohort import Cohort, concatenate
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence, Finding
 from synthgen.note_audit import audit_notes
-from synthgen.rendering import render
+from synthgen.notes.rendering import render
+from synthgen.notes.support import as_table, check_notes
 from synthgen.simulation import simulate
-from synthgen.support import as_table, check_notes
 
 
 @pytest.fixture(scope="module")

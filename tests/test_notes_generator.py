@@ -24,8 +24,8 @@ from privacy.session import Session
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.errors import ConfigError, WorkspaceError
-from synthgen.facts import Fact, charts
-from synthgen.rendering import render, rendered
+from synthgen.notes.facts import Fact, charts
+from synthgen.notes.rendering import render, rendered
 from synthgen.simulation import simulate
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen import phrases
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.errors import ConfigError
-from synthgen.facts import charts
-from synthgen.rendering import render, rendered
+from synthgen.notes import phrases
+from synthgen.notes.facts import charts
+from synthgen.notes.rendering import render, rendered
 from synthgen.simulation import simulate
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fidelity.verdict import Compared
-from synthgen.support import notes_of, text_column
+from synthgen.notes.support import notes_of, text_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

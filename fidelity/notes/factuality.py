@@ -12,8 +12,8 @@ from fidelity.notes.corpus import FEWEST
 from privacy.rates import Rate, wilson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
-from synthgen.lexicon import Concept, Lexicon
-from synthgen.support import Checked, as_table, check_notes, text_column
+from synthgen.notes.lexicon import Concept, Lexicon
+from synthgen.notes.support import Checked, as_table, check_notes, text_column
 
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort

@@ -17,7 +17,7 @@ from fidelity.notes.self_bleu import grams, self_bleu
 from fidelity.notes.sentence_embedding import embed, folder
 from fidelity.verdict import GROUPS, Compared, Measure, judged
 from synthgen.findings import Evidence, Finding
-from synthgen.lexicon import Lexicon
+from synthgen.notes.lexicon import Lexicon
 
 Cells = NDArray[np.int64]
 FLOOR = "real notes with their words shuffled"

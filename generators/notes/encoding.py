@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from generators.notes.slots import Catalogue
 from generators.notes.tokens import Tokens
 from synthgen.cohort import Cohort
-from synthgen.facts import Chart, Fact, charts
-from synthgen.rendering import course_of
+from synthgen.notes.facts import Chart, Fact, charts
+from synthgen.notes.rendering import course_of
 
 Records = Mapping[str, Tensor]
 

@@ -25,8 +25,8 @@ from privacy.session import Session
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.errors import ConfigError, WorkspaceError
-from synthgen.facts import charts
 from synthgen.generator import Progress
+from synthgen.notes.facts import charts
 from synthgen.occurrence import Occurrence
 from synthgen.threads import one_thread
 

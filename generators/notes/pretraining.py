@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import synthgen.facts
-import synthgen.phrases
+import synthgen.notes.facts
+import synthgen.notes.phrases
+import synthgen.notes.rendering
 import synthgen.population
-import synthgen.rendering
 import synthgen.simulation
 from generators.notes import backbone, encoding, public_text, slots, tokens
 from generators.notes.backbone import Backbone, small
@@ -27,10 +27,10 @@ from generators.notes.settings import Settings
 from generators.notes.slots import Catalogue
 from generators.notes.tokens import BEGIN
 from synthgen.errors import WorkspaceError
-from synthgen.facts import charts
 from synthgen.generator import Progress
+from synthgen.notes.facts import charts
+from synthgen.notes.rendering import rendered
 from synthgen.randomness import child_seed, generator
-from synthgen.rendering import rendered
 from synthgen.simulation import simulate
 
 WHAT = "pretraining on public text"
@@ -122,8 +122,8 @@ def _key(catalogue: Catalogue, settings: Settings, seed: int) -> str:
         encoding,
         slots,
         tokens,
-        synthgen.facts,
-        synthgen.rendering,
+        synthgen.notes.facts,
+        synthgen.notes.rendering,
         synthgen.population,
         synthgen.simulation,
     )
@@ -132,7 +132,11 @@ def _key(catalogue: Catalogue, settings: Settings, seed: int) -> str:
         json.dumps(settings.model_dump(include=set(_KEYED)), sort_keys=True),
         str(seed),
     ]
-    parts += [torch.__version__, public_text.version(), json.dumps(synthgen.phrases.bank("public"), sort_keys=True)]
+    parts += [
+        torch.__version__,
+        public_text.version(),
+        json.dumps(synthgen.notes.phrases.bank("public"), sort_keys=True),
+    ]
     parts += [inspect.getsource(m) for m in modules] + [inspect.getsource(f) for f in (_train, padded, public_notes)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from synthgen.dictionary import Dictionary
-from synthgen.facts import SEXES, Fact, is_age, is_sex, is_sign, names_of, spoken
+from synthgen.notes.facts import SEXES, Fact, is_age, is_sex, is_sign, names_of, spoken
 from synthgen.population import code_column
 
 UNIT, DISEASE, DAY, AGE, NUMBER = "{#unit}", "{#disease}", "{#day}", "{#age}", "{#number}"

@@ -31,8 +31,8 @@ def command(
     as_json: Json = False,
 ) -> None:
     from privacy.errors import ConfigError
+    from synthgen.notes.rendering import render
     from synthgen.randomness import generator
-    from synthgen.rendering import render
     from synthgen.storage import read_cohort
 
     if out.exists():

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from synthgen import units
-from synthgen.negation import tells_of_the_past
+from synthgen.notes import units
+from synthgen.notes.negation import tells_of_the_past
 
 if TYPE_CHECKING:
     from synthgen.dictionary import Column

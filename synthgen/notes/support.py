@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from synthgen import units
-from synthgen.claims import Claim, ClaimExtractor
-from synthgen.facts import Chart, charts, flag_of, printed, spoken
+from synthgen.notes import units
+from synthgen.notes.claims import Claim, ClaimExtractor
+from synthgen.notes.facts import Chart, charts, flag_of, printed, spoken
 from synthgen.population import DAYS_PER_YEAR, code_column, stop_column
 
 if TYPE_CHECKING:

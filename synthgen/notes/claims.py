@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from synthgen.demographics import ages, sexes
-from synthgen.lexicon import Concept, Lexicon
-from synthgen.negation import assertion, goes_on, leads_to_the_past, ponders, tells_of_the_past
+from synthgen.notes.demographics import ages, sexes
+from synthgen.notes.lexicon import Concept, Lexicon
+from synthgen.notes.negation import assertion, goes_on, leads_to_the_past, ponders, tells_of_the_past
+from synthgen.notes.readings import BREAK, REACH, Mention, readings
 from synthgen.population import dose_column
-from synthgen.readings import BREAK, REACH, Mention, readings
 
 if TYPE_CHECKING:
     from synthgen.dictionary import Column, Dictionary

@@ -1,7 +1,7 @@
 """Clinical notes rendered from records: derived text for cohorts whose real notes cannot ship, and public text for pretraining.
 
-A note is sections of sentences; a sentence is a phrase of the bank filled with a fact of the record (`synthgen.facts`). Some
-facts are left out, absent signs are denied, and every number and unit is the record's. By the dictionary alone.
+A note is sections of sentences; a sentence is a phrase of the bank filled with a fact of the record (`synthgen.notes.facts`).
+Some facts are left out, absent signs are denied, and every number and unit is the record's. By the dictionary alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthgen import phrases
-from synthgen.facts import SEXES, Chart, Fact, charts, spoken
+from synthgen.notes import phrases
+from synthgen.notes.facts import SEXES, Chart, Fact, charts, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class Claim:
     """What a note says, as the renderer knows it: the oracle of whatever reads claims from text.
 
     Args:
-        kind: as `synthgen.facts.Kind`, or `flag`, `trend` (of a measurement), `course` and `day`.
+        kind: as `synthgen.notes.facts.Kind`, or `flag`, `trend` (of a measurement), `course` and `day`.
         column: as in `Fact`.
         value: number or category as printed in the record; of a flag high, low or normal; of a course worse, stable, better.
         unit: of a number.
@@ -68,7 +68,7 @@ def render(cohort: Cohort, dictionary: Dictionary, rng: np.random.Generator, ban
     """Notes of a cohort's patients: patient_id, day, kind, text.
 
     Args:
-        bank: the phrases; see `synthgen.phrases`.
+        bank: the phrases; see `synthgen.notes.phrases`.
 
     Raises:
         ConfigError: for a bank that there is not.

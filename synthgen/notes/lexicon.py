@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from synthgen.facts import disease_name, is_age, is_sex
+from synthgen.notes.facts import disease_name, is_age, is_sex
 from synthgen.population import code_column, dose_column
 
 if TYPE_CHECKING:

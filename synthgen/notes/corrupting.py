@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from synthgen.support import text_column
+from synthgen.notes.support import text_column
 
 if TYPE_CHECKING:
     import numpy as np
