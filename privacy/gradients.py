@@ -56,8 +56,9 @@ def validate(model: nn.Module) -> None:
 
 def _drops(module: nn.Module) -> bool:
     """Whether a module draws by position while it is trained."""
-    share = module.p if isinstance(module, _DropoutNd) else vars(module).get("dropout", 0.0)
-    return isinstance(share, int | float) and share > 0
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    return any("dropout" in name and isinstance(v, float) and v > 0 for name, v in vars(module).items())
 
 
 def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backend: Backend = "opacus") -> Tensor:

@@ -228,9 +228,12 @@ def in_chunks(statistic: Statistic, chunk: int) -> Statistic:
     """The same rows, of `chunk` patients at a time; whatever is drawn is drawn alike for each."""
 
     def each(rows: Records) -> Tensor:
+        cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         state, parts = torch.get_rng_state(), []
         for start in range(0, len(next(iter(rows.values()))), chunk):
             torch.set_rng_state(state)
+            if cards:
+                torch.cuda.set_rng_state_all(cards)
             parts.append(statistic({name: v[start : start + chunk] for name, v in rows.items()}))
         return torch.cat(parts)
 

@@ -116,7 +116,8 @@ def model_card(context: ReportContext) -> str:
         "Meant for": "Development of methods, teaching and the planning of studies, by people who keep to the data use "
         "agreement. Not for decisions about a patient, and not to look for persons in it.",
         "Learnt from": f"{about.title}: {about.declared_patients} declared patients, part of them kept back as a holdout. "
-        "Before that, from the public knowledge that cohort.yaml cites.",
+        "Before that, from the public knowledge that cohort.yaml cites and, where the job's settings name any, from "
+        "public weights or pictures.",
         "How": "\n".join(learnt) or "Nothing was learnt from patients.",
         "Privacy": "\n".join(f"- {sentence}" for sentence in (claim.headline + ".", *claim.sentences)),
         "Outside the guarantee": "\n".join(f"- {sentence}" for sentence in claim.outside),

@@ -97,8 +97,9 @@ class Claim:
             "That the release gate opened, which rests on findings that read real patients.",
             "Decisions of people: to release at all, to accept a finding, to leave out a patient. Whoever takes them may have "
             "seen internal findings.",
-            "The data dictionary and the job's settings count as public. Should a bound, a category or a setting have been "
-            "chosen by looking at these patients, that choice is not covered.",
+            "The data dictionary and the job's settings count as public, and so do weights and cohorts that the settings name as "
+            "pretrained or public. Should a bound, a category or a setting have been chosen by looking at these patients, or "
+            "such weights been trained on them, that is not covered.",
         )
 
     def without(self, dropped: int) -> Claim:

@@ -48,7 +48,7 @@ def flag(synthetic: Cohort, dictionary: Dictionary, raised: Iterable[Flag] = ())
 
     own, twin_of = screened(_parts(synthetic), dictionary, usual_of(synthetic, dictionary))
     told = list(raised)
-    known = {(f.patient_id, f.reason) for f in told}
+    known = {(f.patient_id, f.reason) for f in told if not f.reads_real_data}  # the others never decide what is flagged
     return ranked(shown_once([*told, *(f for f in own if (f.patient_id, f.reason) not in known)], twin_of))
 
 

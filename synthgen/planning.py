@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from privacy.budget import Budget
@@ -13,6 +14,8 @@ from synthgen.config import Job
 from synthgen.dictionary import Dictionary
 from synthgen.linking import Linked
 
+LEDGER_KEY = "ledger.key"
+"""The file by which a workspace is known."""
 HOPELESS = 0.5
 """A mean whose noise is more than half the largest contribution of any patient says nothing of these patients."""
 FAINT = 0.2
@@ -97,6 +100,7 @@ def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> P
     from privacy.tradeoff import tpr_at
 
     wanted: list[tuple[str, Charge]] = []
+    _refuse_patients_as_public(job)
     linked = Linked.of(job, dictionary)
     share = _shares(job, linked)
     for name, generator in linked.all.items():
@@ -114,6 +118,26 @@ def _private_plan(job: Job, dictionary: Dictionary, budget: Budget, n: int) -> P
             warnings += tuple(generator.foretell(n, [q.charge for q in queries if q.modality == generator.modality]))
     spent = epsilon(charges, budget.delta)
     return Plan(dictionary.declared_patients, n, budget, queries, spent, tpr_at(charges, 0.01), warnings)
+
+
+def _refuse_patients_as_public(job: Job) -> None:
+    """Folders that settings name as public or pretrained are not paid for: those of this cohort, and of any run, are refused."""
+    cohort = [place.resolve() for place in (job.folder, job.cohort.parent) if place.exists()]
+    for name, settings in job.generators.items():
+        for key, value in settings.items():
+            place = Path(value).resolve() if isinstance(value, str) else None
+            if place is None or not place.exists():
+                continue
+            where = f"generators.{name}.{key}"
+            if any(place == own or place in own.parents or own in place.parents for own in cohort):
+                raise ConfigError(
+                    f"{where}: lies with the cohort's own patients, who would be learnt from without being charged"
+                )
+            if any((parent / LEDGER_KEY).exists() for parent in (place, *place.parents)):
+                raise ConfigError(
+                    f"{where}: lies in a workspace. What a run learnt is not public: name weights or a cohort that were made "
+                    "without patients of this hospital"
+                )
 
 
 def _shares(job: Job, linked: Linked) -> dict[str, float]:

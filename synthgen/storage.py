@@ -192,6 +192,7 @@ def as_written(dictionary: Dictionary, origin: Origin = "real") -> Dictionary:
     """The dictionary of the files that `write_cohort` writes: same columns, nothing to rename, recode or convert."""
     return dictionary.model_copy(
         update={
+            "ignore": (),
             "tables": {
                 name: table.model_copy(
                     update={
@@ -204,7 +205,7 @@ def as_written(dictionary: Dictionary, origin: Origin = "real") -> Dictionary:
                     }
                 )
                 for name, table in dictionary.tables.items()
-            }
+            },
         }
     )
 

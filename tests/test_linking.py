@@ -111,6 +111,21 @@ def test_jobs_that_cannot_be_linked_are_refused(folder: Path, change: dict[str, 
         plan(job, job.dictionary)
 
 
+@pytest.mark.parametrize("place", ["cohort", "cohort/images", ".", "workspace/runs/a/models/images"])
+def test_no_patient_is_taken_for_public(folder: Path, tmp_path: Path, place: str):
+    """Pictures of the cohort itself, or what a run (perhaps without privacy) learnt, would be learnt from for nothing."""
+    made = folder
+    if place.startswith("workspace"):
+        made = tmp_path
+        (made / place).mkdir(parents=True)
+        (made / "workspace" / "ledger.key").write_bytes(b"key")
+    images = SMALL["images"] | {"pretrained": str(made / place)}
+    job = sg.load_job(job_file(folder, generators=SMALL | {"images": images}))
+    job_file(folder)
+    with pytest.raises(ConfigError, match=r"generators.images.pretrained: lies (with the cohort|in a workspace)"):
+        plan(job, job.dictionary)
+
+
 @pytest.mark.parametrize("share", [{"ehr": 0}, {"ehr": -1}, {}])
 def test_a_share_is_above_zero(folder: Path, share: dict[str, float]):
     path = job_file(folder, privacy={"epsilon": 3, "share": share})

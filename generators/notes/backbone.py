@@ -84,8 +84,10 @@ def pretrained(catalogue: Catalogue, where: str) -> Backbone:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
-            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **options)
+            safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safe, **options)
+            weights: dict[str, Any] = options or {"use_safetensors": True}  # nothing is unpickled
+            model = AutoModelForCausalLM.from_pretrained(folder, **safe, dtype=torch.float32, **weights)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WorkspaceError(
                 f"{folder}: holds no causal language model that can be read ({type(error).__name__})"

@@ -102,6 +102,7 @@ def _source(
 ) -> tuple[Cohort, str]:
     from privacy.errors import ConfigError
     from synthgen.cli.options import workspace
+    from synthgen.report.of_run import context_of
     from synthgen.storage import read_cohort
 
     if (public is None) == (run is None):
@@ -113,7 +114,7 @@ def _source(
             )
         return read_cohort(public, dictionary), source
     found = workspace(folder).run(run)
-    if found.plan.budget is None or found.marks:
+    if context_of(found).claim.guarantee is None:
         raise ConfigError(f"run {found.id} has no privacy guarantee, so limits mined from its patients would leak")
     return found.synthetic, f"synthetic patients of run {found.id}, epsilon {found.plan.epsilon:.2f}"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportContext", "Spending", "StageTime", "artefacts", "write_report"]
 
-ARTEFACTS = ("*.json", "*.jsonl", "report.html", "models/**/*", "answers/**/*", "synthetic/**/*")
+ARTEFACTS = ("*.json", "*.jsonl", "*.png", "report.html", "models/**/*", "answers/**/*", "synthetic/**/*")
 """What an internal report stands for: the hashes of these files stand in its report.json, and the gate compares them."""
 NOT_ARTEFACTS = ("report.json", "stages.json", "release.json")
 """Written after the report."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY = 86_400
 ERASED = ("models", "answers")
+EXACT = ("contributions-*.json", "individual.json")
+"""What each patient contributed and gave, row by row."""
 MEANING = (
     "The patient's rows have to leave the hospital's own tables: synthgen keeps no copy of them. Runs from then on do not see "
     "the patient.",
@@ -67,6 +69,8 @@ def retain(database: Database, workspace: Workspace, cohort: str, days: int, by:
 def erase(run: Run) -> bool:
     """Whether there was anything to erase."""
     with run.locked():
+        for part in (path for pattern in EXACT for path in run.folder.glob(pattern)):
+            part.unlink()
         there = [run.folder / part for part in ERASED if (run.folder / part).exists()]
         for part in there:
             shutil.rmtree(part)
