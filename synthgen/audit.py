@@ -173,7 +173,7 @@ def _copies(train: Floats, holdout: Floats, synthetic: Floats, evidence: Evidenc
     result = copies(train, holdout, synthetic, evidence.rng)
     ids = [str(patient) for patient in evidence.synthetic.ids]
     copied = _copied(result)
-    severity: Severity = "severe" if copied.verdict == "fail" else "mild"
+    severity: Severity = "severe" if copied.verdict == "fail" else "moderate" if not len(result.exact) else "mild"
     flags = [_copy_flag(ids[row], "its whole summary equals that of", severity, 1.0) for row in result.exact]
     flags += [
         _copy_flag(ids[row], "it lies nearer than any two real patients lie to", severity, 0.5) for row in result.near
@@ -182,12 +182,16 @@ def _copies(train: Floats, holdout: Floats, synthetic: Floats, evidence: Evidenc
 
 
 def _copied(result: Copies) -> Finding:
+    from scipy.stats import binom
+
     count, by_chance = len(result.exact) + len(result.near), round(result.control.value * result.control.n)
     chance = result.collide and result.share.value <= result.control.high
+    if not len(result.exact):  # near ones alone: as many of the holdout would be chance, and so are few
+        chance = binom.sf(count - 1, count + by_chance, result.expected) > ERROR / 4
     verdict: Verdict = "pass" if count == 0 else "inconclusive" if chance else "fail"
     outcome = {
         "pass": "No record was handed on.",
-        "inconclusive": "Real patients of this cohort are exactly alike too, so that this may be chance: look at them.",
+        "inconclusive": "So many may be chance: look at them.",
         "fail": "Real patients do not repeat each other so; these records were handed on. Suspect a generator that memorises.",
     }[verdict]
     text = f"{count} synthetic patients are (nearly) copies of a training patient, {by_chance} of a holdout patient. {outcome}"
@@ -214,7 +218,7 @@ def _sides(result: Copies) -> Finding:
 
 
 def _copy_flag(patient: str, how: str, severity: Severity, score: float) -> Flag:
-    chance = "" if severity == "severe" else " Real patients of this cohort are as alike, so it may be chance."
+    chance = "" if severity == "severe" else " It may be chance: so few are no proof, or real patients are as alike."
     text = f"Copy of a training patient: {how} a patient who was trained on.{chance}"
     return Flag(patient, "copy", severity, text, reads_real_data=True, score=score)
 
