@@ -19,7 +19,6 @@ from generators.ehr.model import RecordVAE
 from generators.ehr.pretraining import Simulated, pretrained, simulated
 from generators.ehr.rules import breakers
 from generators.ehr.settings import Settings
-from generators.ehr.threads import one_thread
 from privacy.charges import Charge
 from privacy.session import Session
 from synthgen.cohort import Cohort
@@ -27,6 +26,7 @@ from synthgen.dictionary import Dictionary
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
+from synthgen.threads import one_thread
 from synthgen.values import table
 
 

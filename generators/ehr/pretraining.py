@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from generators.ehr.encoding import Records, encode
 from generators.ehr.layout import Layout
 from generators.ehr.model import RecordVAE
 from generators.ehr.settings import Settings
+from synthgen.cache import store
 from synthgen.dictionary import Dictionary
-from synthgen.errors import WorkspaceError
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed, generator
 from synthgen.simulation import simulate
@@ -131,7 +130,7 @@ def pretrained(layout: Layout, settings: Settings, seed: int, cache: Path, progr
         progress("pretraining on simulated patients", settings.pretrain_epochs, settings.pretrain_epochs)
         return model
     train(model, simulated(layout, settings, settings.pretrain_patients, seed).records, settings, seed, progress)
-    _store(model, folder)
+    store(folder, lambda aside: save_file(model.state_dict(), aside / "model.safetensors"))
     return model
 
 
@@ -145,21 +144,3 @@ def _load(model: RecordVAE, path: Path) -> bool:
         shutil.rmtree(path.parent, ignore_errors=True)
         return False
     return True
-
-
-def _store(model: RecordVAE, folder: Path) -> None:
-    """The whole folder at once: another job may be writing the same."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-        save_file(model.state_dict(), temporary / "model.safetensors")
-        try:
-            temporary.rename(folder)
-        except OSError:
-            shutil.rmtree(temporary)
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise WorkspaceError(
-            f"{folder}: the cache cannot be written ({error.strerror}). Free some space or rights"
-        ) from None

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
@@ -20,8 +19,9 @@ from generators.images.layout import Layout
 from generators.images.network import Denoiser, weights
 from generators.images.settings import Settings
 from generators.images.training import Pictures, Trainer
+from synthgen.cache import store
 from synthgen.dictionary import Dictionary, read_dictionary
-from synthgen.errors import ConfigError, WorkspaceError
+from synthgen.errors import ConfigError
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
 
@@ -92,7 +92,7 @@ def pretrained(
         steps = settings.pretrain_steps or settings.size.steps
         trainer.run(public, steps, child_seed(seed, "images", "public"), progress, "training on public pictures", None)
         denoiser = trainer.average.requires_grad_(True)
-        _store(denoiser, path)
+        store(path.parent, lambda aside: save_file(weights(denoiser), aside / WEIGHTS))
     return denoiser
 
 
@@ -126,24 +126,6 @@ def _load(denoiser: Denoiser, path: Path) -> bool:
         shutil.rmtree(path.parent, ignore_errors=True)
         return False
     return True
-
-
-def _store(denoiser: Denoiser, path: Path) -> None:
-    """The whole folder at once: another job may be writing the same."""
-    try:
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent.parent))
-        save_file(weights(denoiser), temporary / WEIGHTS)
-        try:
-            temporary.rename(path.parent)
-        except OSError:
-            shutil.rmtree(temporary)
-            if not path.parent.is_dir():
-                raise
-    except OSError as error:
-        raise WorkspaceError(
-            f"{path}: the cache cannot be written ({error.strerror}). Free some space or rights"
-        ) from None
 
 
 def about(dictionary: Dictionary, settings: Settings) -> str:

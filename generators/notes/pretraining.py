@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from generators.notes.encoding import Page
 from generators.notes.settings import Settings
 from generators.notes.slots import Catalogue
 from generators.notes.tokens import BEGIN
-from synthgen.errors import WorkspaceError
+from synthgen.cache import store
 from synthgen.generator import Progress
 from synthgen.notes.facts import charts
 from synthgen.notes.rendering import rendered
@@ -71,7 +70,7 @@ def pretrained(catalogue: Catalogue, settings: Settings, seed: int, cache: Path,
     sequences = [encoding.sequence(page, text, vocabulary, settings.max_tokens) for page, text in notes]
     spare = [vocabulary.note(f"{BEGIN}{text}")[: settings.max_tokens] for text in extra]
     _train(made.model, sequences, [(numbers, 1) for numbers in spare], settings, seed, progress)
-    _store(made, folder)
+    store(folder, lambda aside: _write(made, aside))
     return made
 
 
@@ -166,20 +165,6 @@ def restore(model: nn.Module, state: dict[str, Tensor]) -> None:
         raise RuntimeError("these are another model's weights")
 
 
-def _store(made: Backbone, folder: Path) -> None:
-    """The whole folder at once: another job may be writing the same."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-        save_file(weights(made.model.state_dict()), temporary / "model.safetensors")
-        (temporary / "tokenizer.json").write_text(tokens.written(made.tokens), encoding="utf-8")
-        try:
-            temporary.rename(folder)
-        except OSError:
-            shutil.rmtree(temporary)
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise WorkspaceError(
-            f"{folder}: the cache cannot be written ({error.strerror}). Free some space or rights"
-        ) from None
+def _write(made: Backbone, folder: Path) -> None:
+    save_file(weights(made.model.state_dict()), folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(tokens.written(made.tokens), encoding="utf-8")
