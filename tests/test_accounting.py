@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent, get_epsilon_gaussian
@@ -11,6 +10,7 @@ from dp_accounting.pld import PLDAccountant
 from scipy.integrate import quad
 from scipy.special import log_ndtr
 from scipy.stats import norm
+from yardstick import at_most
 
 from privacy import accounting
 from privacy.accounting import calibrate, delta, epsilon, rdp_epsilon, replace_one_epsilon
@@ -172,9 +172,8 @@ def test_calibration_does_not_depend_on_the_scale_of_the_relative_noise() -> Non
 
 def test_calibration_of_ten_charges_is_fast() -> None:
     accounting.loss_distribution.cache_clear()
-    start = time.process_time()
-    calibrate(TEN, Budget(3.0, 1e-4))
-    assert time.process_time() - start < 5
+    with at_most(100):
+        calibrate(TEN, Budget(3.0, 1e-4))
 
 
 def test_replacing_a_patient_costs_more_than_twice() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from cohorts import DICTIONARIES, pbc, simulated
 from conftest import ROOT
 from liars import bootstrap, renamed
+from yardstick import at_most
 
 from privacy.attacks.membership import Membership
 from privacy.attacks.risk import risk
@@ -50,9 +50,8 @@ def failed(findings: list[Finding]) -> list[str]:
 def test_a_bootstrap_copy_is_red_all_over_and_every_patient_is_flagged():
     train, holdout = halves()
     copy = bootstrap(train, 156, np.random.default_rng(1))
-    began = time.process_time()
-    findings, flags = audited(pbc(), train, holdout, copy)
-    assert time.process_time() - began < 25
+    with at_most(500):
+        findings, flags = audited(pbc(), train, holdout, copy)
     assert {n.split("/")[0] for n in failed(findings)} == {
         "membership",
         "copies",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
+from yardstick import at_most
 
 from synthgen import ontology as hpo
 from synthgen.errors import ConfigError, DataError
@@ -126,11 +126,10 @@ def test_a_folder_without_the_files_is_named(tmp_path: Path):
         hpo.read_annotations(tmp_path)
 
 
-def test_the_installed_ontology_is_read_and_closed_in_under_a_second_and_right():
-    began = time.process_time()
-    real = hpo.read_ontology()
-    _ = real._closures
-    assert time.process_time() - began < 1
+def test_the_installed_ontology_is_read_and_closed_quickly_and_right():
+    with at_most(20):  # a second on a quiet core
+        real = hpo.read_ontology()
+        _ = real._closures
     assert len(real.ids) > 15_000
     walked: set[str] = set()  # an independent walk over the file's own is_a lines
     todo = [real.position["HP:0001250"]]

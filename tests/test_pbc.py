@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from yardstick import at_most
 
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Column, Dictionary, read_dictionary
@@ -69,10 +69,9 @@ def test_every_value_is_the_files(cohort: Cohort, dictionary: Dictionary, raw: p
     np.testing.assert_allclose(cohort.patients["age"], first["age"], atol=0.05001)
 
 
-def test_it_is_read_within_a_second():
-    start = time.perf_counter()
-    read_cohort(FOLDER, read_dictionary(FOLDER / "cohort.yaml"))
-    assert time.perf_counter() - start < 1
+def test_it_is_read_quickly():
+    with at_most(20):  # a second on a quiet core
+        read_cohort(FOLDER, read_dictionary(FOLDER / "cohort.yaml"))
 
 
 def test_bounds_are_limits_of_assays_and_not_the_ends_of_the_data(cohort: Cohort, dictionary: Dictionary):
