@@ -148,7 +148,7 @@ def _known_answers(train: Cohort, holdout: Cohort, known: Dictionary) -> Iterato
 
 
 def _attacked(name: str, kind: str, known: Dictionary, train: Cohort, holdout: Cohort, made: Cohort) -> Iterator[Row]:
-    from synthgen.audit import audit
+    from synthgen.auditing.cohorts import audit
     from synthgen.findings import Evidence
 
     evidence = Evidence(known, train, holdout, made, train, np.random.default_rng(0))
@@ -185,9 +185,9 @@ def _spelt(name: str, values: pd.Series[Any]) -> pd.Series[Any]:
 # One run ------------------------------------------------------------------------------------------------------------------
 def one_run(quick: bool) -> Iterator[Row]:
     """Canary patients in rehearsals of the shipped EHR generator on PBC."""
+    from synthgen.auditing.retraining import canary_patients
     from synthgen.pipeline import STAGES, Work
     from synthgen.progress import Silent
-    from synthgen.white_box import canary_patients
 
     with tempfile.TemporaryDirectory() as base:
         for setting, path in {"epsilon 3": "configs/pbc.yaml", "no privacy": "configs/pbc-nonprivate.yaml"}.items():

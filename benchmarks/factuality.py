@@ -39,11 +39,11 @@ from fidelity.notes.factuality import Factuality, flags_of  # noqa: E402
 from fidelity.notes.text_similarity import TextSimilarity  # noqa: E402
 from fidelity.notes.utility import labelled, predicted  # noqa: E402
 from privacy.rates import auc, wilson  # noqa: E402
+from synthgen.auditing.notes import audit_notes  # noqa: E402
 from synthgen.cohort import Cohort  # noqa: E402
 from synthgen.dictionary import Dictionary, read_dictionary  # noqa: E402
 from synthgen.findings import Evidence  # noqa: E402
 from synthgen.linked_simulation import simulate_linked  # noqa: E402
-from synthgen.note_audit import audit_notes  # noqa: E402
 from synthgen.notes.claims import Claim, ClaimExtractor  # noqa: E402
 from synthgen.notes.corrupting import LEVELS, corrupt, corrupt_notes  # noqa: E402
 from synthgen.notes.facts import charts  # noqa: E402

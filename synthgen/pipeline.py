@@ -254,8 +254,8 @@ def utility(work: Work) -> None:
 # 9. audit -----------------------------------------------------------------------------------------------------------------
 def audit(work: Work) -> None:
     """What an attacker learns of the patients from the samples, and whether the run kept to its plan."""
-    from synthgen.audit import audit as attack
-    from synthgen.run_audit import audit_run
+    from synthgen.auditing.cohorts import audit as attack
+    from synthgen.auditing.runs import audit_run
 
     findings, flags = attack(work.evidence, work.run.plan.epsilon, work.job.audit, work.progress)
     findings += audit_run(work.run, *work.halves(), work.job.audit, work.progress)

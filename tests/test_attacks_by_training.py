@@ -90,9 +90,9 @@ def test_a_rehearsal_marks_the_run(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_run_is_audited_by_training_again(tmp_path: Path):
+    from synthgen.auditing.retraining import canary_patients, left_out, white_box
     from synthgen.pipeline import Work
     from synthgen.progress import Silent
-    from synthgen.white_box import canary_patients, left_out, white_box
 
     run = run_job(tmp_path / "workspace", gradient_steps=2, pretrain_epochs=1)
     train, holdout = Work(run, Silent()).halves()

@@ -17,12 +17,12 @@ from yardstick import at_most
 from privacy.attacks.membership import Membership
 from privacy.attacks.risk import risk
 from privacy.rates import Rate
-from synthgen.audit import audit, membership_verdict
+from synthgen.auditing.cohorts import audit, membership_verdict
+from synthgen.auditing.risks import risk_verdict
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.findings import Evidence, Finding
 from synthgen.flags import Flag
-from synthgen.risk_audit import risk_verdict
 from synthgen.storage import read_cohort, write_cohort
 from synthgen.summaries import first_records, standardised, summaries
 

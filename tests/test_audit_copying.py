@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from cohorts import pbc, simulated
 
-from synthgen.audit import audit
+from synthgen.auditing.cohorts import audit
 from synthgen.cohort import Cohort
 from synthgen.findings import Evidence, Finding
 from synthgen.flags import Flag

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from privacy.attacks.one_run import one_run
-from synthgen.canary_patients import BLOCKS, together, with_canaries
+from synthgen.auditing.canary_patients import BLOCKS, together, with_canaries
 from synthgen.cohort import Cohort
 from synthgen.conformance import conform
 from synthgen.dictionary import Dictionary, read_dictionary

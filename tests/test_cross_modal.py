@@ -15,11 +15,11 @@ from planted import ERRORS, TOLD, planted
 from fidelity.cross_modal import CrossModal, claimed, out_of_order, pairs
 from fidelity.images.agreement import ImageAgreement
 from fidelity.notes.factuality import Factuality
+from synthgen.auditing.notes import audit_notes
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence
 from synthgen.linked_simulation import simulate_linked
-from synthgen.note_audit import audit_notes
 
 Parts = tuple[Cohort, Cohort, Cohort]
 

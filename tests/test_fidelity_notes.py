@@ -22,10 +22,10 @@ from fidelity.notes.mauve import cells, lexical, mauve
 from fidelity.notes.self_bleu import grams, self_bleu
 from fidelity.notes.text_similarity import TextSimilarity
 from fidelity.notes.utility import NoteUtility, rounded
+from synthgen.auditing.notes import audit_notes
 from synthgen.cohort import Cohort, concatenate
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence, Finding
-from synthgen.note_audit import audit_notes
 from synthgen.notes.rendering import render
 from synthgen.notes.support import as_table, check_notes
 from synthgen.simulation import simulate

@@ -303,7 +303,7 @@ def test_moved_pictures_have_the_moments_they_are_moved_to():
 
 def test_every_statistic_keeps_to_its_row():
     """The coupling test of the audit, on every charge of a fit."""
-    from synthgen.run_audit import Witness
+    from synthgen.auditing.replay import Witness
 
     patients = cohort()
     generator = ImageDiffusion(dictionary(), TINY | {"trainable": "all"})

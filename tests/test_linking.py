@@ -186,9 +186,9 @@ class TestRun:
         assert any("note" in c for c in checks)
 
     def test_whole_canaries_are_looked_for_in_every_model_and_in_all_of_them(self, run: sg.Run):
+        from synthgen.auditing.retraining import canary_patients
         from synthgen.pipeline import Work
         from synthgen.progress import Silent
-        from synthgen.white_box import canary_patients
 
         train, _ = Work(run, Silent()).halves()
         found = canary_patients(run, ["ehr", "images", "notes"], train, 12, np.random.default_rng(0))
@@ -196,7 +196,7 @@ class TestRun:
         assert not [f for f in found if f.verdict == "fail"]
 
     def test_canaries_in_notes_are_not_exposed_under_privacy(self, run: sg.Run):
-        from synthgen.note_exposure import note_exposure
+        from synthgen.auditing.note_exposure import note_exposure
         from synthgen.pipeline import Work
         from synthgen.progress import Silent
 

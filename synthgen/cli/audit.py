@@ -37,7 +37,7 @@ def command(
     seed: Annotated[int, typer.Option(help="For the attacks' own randomness.")] = 0,
     as_json: Json = False,
 ) -> None:
-    from synthgen.audit import audit
+    from synthgen.auditing.cohorts import audit
     from synthgen.findings import Evidence
     from synthgen.progress import progress
     from synthgen.randomness import generator

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from synthgen.auditing.notes import audit_notes
+from synthgen.auditing.risks import audit_risks, subgroups
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
-from synthgen.note_audit import audit_notes
-from synthgen.risk_audit import audit_risks, subgroups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from privacy.attacks.copies import Copies
     from privacy.attacks.membership import Membership
     from privacy.rates import Rate
+    from synthgen.generator import Progress
 
     Floats = NDArray[np.float64]
 
 Depth = Literal["quick", "standard", "deep"]
-Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total)."""
 
 ERROR = 0.01
 """The chance that an honest cohort is convicted by any of these attacks: a quarter each for membership, copies, subgroups and the

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from synthgen.canary_patients import beginnings
+from synthgen.auditing.canary_patients import beginnings
 from synthgen.findings import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def note_exposure(run: Run, name: str, train: Cohort, canaries: int, rng: np.ran
     from privacy.attacks.exposure import canaries as made_up
     from privacy.attacks.exposure import exposure
     from privacy.session import Session
+    from synthgen.auditing.retraining import Rehearsal
     from synthgen.cohort import concatenate
-    from synthgen.white_box import Rehearsal
 
     hosts, prefixes, vocabulary = beginnings(run.dictionary, canaries, rng)
     planted = made_up(prefixes, vocabulary, rng, alternatives=ALTERNATIVES)
@@ -78,7 +78,7 @@ def _finding(found: Any, planted: Sequence[Canary], name: str, private: bool) ->
 
 def _written(hosts: Cohort, texts: Sequence[Tokens], dictionary: Dictionary) -> Cohort:
     """The made-up patients, each with one note on the first day."""
-    from synthgen.canary_patients import rows_of
+    from synthgen.auditing.canary_patients import rows_of
 
     columns = dictionary.tables["notes"].columns
     column = next(key for key, c in columns.items() if c.type == "text")

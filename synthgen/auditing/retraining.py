@@ -7,7 +7,7 @@ joblib carries them over cores, or over whatever backend its `parallel_config` n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synthgen.auditing.note_exposure import CANARIES as EXPOSED
+from synthgen.auditing.note_exposure import note_exposure
 from synthgen.findings import Finding, Verdict
-from synthgen.note_exposure import CANARIES as EXPOSED
-from synthgen.note_exposure import note_exposure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from privacy.attacks.one_run import OneRun
-    from synthgen.audit import Depth
+    from synthgen.auditing.cohorts import Depth
     from synthgen.cohort import Cohort
+    from synthgen.generator import Progress
     from synthgen.workspace import Run
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 REFERENCES = {"quick": 0, "standard": 6, "deep": 16}
 """Reference models of the white-box attacks."""
@@ -115,7 +115,7 @@ def white_box(
     """Membership attacks with the model in hand: its log-likelihood alone, LiRA and RMIA."""
     from privacy.attacks.likelihood import lira_scores, rmia_scores
     from privacy.attacks.membership import membership
-    from synthgen.audit import ERROR, told_apart
+    from synthgen.auditing.cohorts import ERROR, told_apart
     from synthgen.cohort import concatenate
 
     pool = concatenate([train, holdout])
@@ -142,7 +142,7 @@ def canary_patients(
     """The one-run audit (Steinke et al. 2023) of each generator and, where they are several, of all together: a canary is a whole
     patient with record, picture and note."""
     from privacy.attacks.one_run import one_run
-    from synthgen.canary_patients import together, with_canaries
+    from synthgen.auditing.canary_patients import together, with_canaries
     from synthgen.randomness import generator
 
     pool = with_canaries(train, run.dictionary, canaries, generator(run.job.seed, "canary patients", canaries))

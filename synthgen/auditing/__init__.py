@@ -1,0 +1,8 @@
+"""Audits: the attacks of `privacy.attacks` brought to cohorts, runs and models, their results told as findings and flags.
+
+- `cohorts`: what the synthetic cohort gives away (membership, copies), with `risks` (singling out, linkability, attribute
+  inference, subgroups, k-map) and `notes` (identifiers, verbatim runs). Needs nothing but cohorts: anybody's can be audited.
+- `runs`: whether a run kept to its plan (canaries, replay, coupling, delta, individual losses).
+- `retraining`: what training again on other patients shows (likelihood, LiRA, RMIA, one-run audit, leave-one-out), with
+  `canary_patients` and `note_exposure`.
+"""

@@ -1,0 +1,177 @@
+"""Replay and coupling: did the model come through the one door, and does each patient's row hang on that patient alone?
+
+*Replay*: from the recorded noisy sums alone, without any patient, the fit must make the same model. *Coupling*: when half the
+patients leave, no other patient's record or statistic may change.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from privacy.charges import Charge
+from privacy.journal import Journal
+from privacy.noise import Noise
+from privacy.session import Session, Statistic
+from synthgen.findings import Finding, Verdict
+
+if TYPE_CHECKING:
+    from synthgen.cohort import Cohort
+    from synthgen.generator import Generator, Progress
+    from synthgen.workspace import Run
+
+
+WITNESSES = 128
+"""Patients, at most, whose rows of a statistic are compared: all at once, gradients of a large model would fill the memory."""
+SAME = 1e-4
+"""Relative difference that rounding in another order of sums may make."""
+
+
+def replay(run: Run, name: str, train: Cohort, progress: Progress = lambda *_: None) -> list[Finding]:
+    """Fits a generator again from its recorded answers, first one that never met a patient, on one blank row: is it the same
+    model? Then with the patients, to compare every statistic on the way with the same after half of them have left."""
+    from synthgen.plugins import generator_class
+    from synthgen.randomness import child_seed
+
+    def made() -> Generator:
+        fresh = generator_class(name)(run.dictionary, run.job.generators[name])
+        fresh.pretrain(seed, run.workspace.cache, progress)
+        return fresh
+
+    def fitted(model: Generator, records: dict[str, Tensor]) -> tuple[Witness, int, list[str], int]:
+        with tempfile.TemporaryDirectory() as folder:
+            answers, saved = Path(folder, "answers"), Path(folder, "model")
+            shutil.copytree(run.folder / "answers" / name, answers)
+            saved.mkdir()
+            journal = Journal(answers, from_start=True)
+            recorded, dropped = len(journal), journal.dropped
+            witness = Witness(records, run.plan.charges_of(model.modality), run.plan.declared_training, journal)
+            model.fit(witness, seed, progress)
+            model.save(saved)
+            return witness, len(journal) - recorded, _differing(run.folder / "models" / name, saved), dropped
+
+    seed = child_seed(run.job.seed, "train")
+    model = made()
+    records = model.encode(train)
+    blank = {k: torch.zeros((1, *v.shape[1:]), dtype=v.dtype) for k, v in records.items()}
+    _, asked, differing, dropped = fitted(made(), blank)
+    findings = [_replayed(name, asked, differing, dropped)]
+    if findings[0].verdict != "fail":
+        witness, *_ = fitted(model, records)
+        findings.append(_coupled(name, _changed_rows(model, train, records), witness.coupled))
+    return findings
+
+
+class Witness(Session):
+    """A session that notes every charge in whose statistic a patient's row depends on who else is there."""
+
+    def __init__(
+        self, records: Mapping[str, Tensor], charges: Sequence[Charge], declared_patients: int, journal: Journal
+    ) -> None:
+        super().__init__(records, charges, declared_patients, Noise(), journal)
+        self.seen: set[str] = set()
+        self.coupled: list[str] = []
+
+    def _answer(self, statistic: Statistic, length: int, clip_norm: float, name: str) -> Tensor:
+        if name not in self.seen and len(next(iter(self._records.values()))) > 1:
+            self.seen.add(name)
+            if not _uncoupled(statistic, self._records):
+                self.coupled.append(name)
+        return super()._answer(statistic, length, clip_norm, name)
+
+
+def _uncoupled(statistic: Statistic, records: Mapping[str, Tensor]) -> bool:
+    """Whether the rows of half the patients stay as they were when the other half has left."""
+
+    def rows(kept: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return statistic({k: v[kept] for k, v in records.items()}).detach().flatten(1).double()
+
+    everybody = torch.arange(min(WITNESSES, len(next(iter(records.values())))))
+    whole = rows(everybody)
+    near = SAME * float(whole.abs().mean())
+    return all(
+        torch.allclose(rows(half), whole[half], rtol=SAME, atol=near, equal_nan=True) for half in _halves(everybody)
+    )
+
+
+def _changed_rows(model: Generator, train: Cohort, records: Mapping[str, Tensor]) -> bool:
+    """Whether the encoding of half the patients changes when the other half has left."""
+    ids = list(train.ids)
+    for half in _halves(torch.arange(len(ids))):
+        fewer = model.encode(train.of(ids[i] for i in half))
+        if any(
+            fewer[k].shape[1:] != v.shape[1:] or not torch.allclose(fewer[k], v[half], rtol=SAME, equal_nan=True)
+            for k, v in records.items()
+        ):
+            return True
+    return False
+
+
+def _halves(everybody: Tensor) -> tuple[Tensor, Tensor]:
+    return everybody[::2], everybody[1::2]
+
+
+def _differing(run: Path, again: Path) -> list[str]:
+    """Model files that are not the same numbers."""
+    names = {str(p.relative_to(f)) for f in (run, again) for p in f.rglob("*") if p.is_file()}
+    return sorted(n for n in names if not _same(run / n, again / n))
+
+
+def _same(one: Path, other: Path) -> bool:
+    if not (one.exists() and other.exists()):
+        return False
+    if one.read_bytes() == other.read_bytes():
+        return True
+    if one.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return _alike(load_file(one), load_file(other))
+    return one.suffix == ".json" and bool(json.loads(one.read_text()) == json.loads(other.read_text()))
+
+
+def _alike(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        a.shape == other[k].shape
+        and torch.allclose(a.double(), other[k].double(), rtol=SAME, atol=SAME, equal_nan=True)
+        for k, a in one.items()
+    )
+
+
+def _replayed(name: str, asked: int, differing: list[str], dropped: int = 0) -> Finding:
+    """`dropped` answers lie behind a saved state (`privacy.journal`) and cannot be replayed: what came of them stays untested."""
+    good = not asked and not differing
+    verdict: Verdict = "fail" if not good else "inconclusive" if dropped else "pass"
+    since = f", since the state that was saved after the first {dropped}" if dropped else ""
+    text = (
+        f"Given only the recorded noisy sums{since}, {name} learns the very model that was sampled."
+        if good
+        else f"Given only the recorded noisy sums, {name} "
+        + (
+            f"asks {asked} questions that were never answered. "
+            if asked
+            else f"makes another model ({', '.join(differing)}). "
+        )
+        + "Something that no charge paid for went into it: suspect early stopping or a choice made on real patients."
+    )
+    return Finding("replay", "same_model", float(good), verdict, text, "audit", column=name)
+
+
+def _coupled(name: str, changed: bool, charges: list[str]) -> Finding:
+    good = not changed and not charges
+    where = "their encoding" if changed else f"what they add to {', '.join(charges)}"
+    text = (
+        f"When half the patients leave, no other patient's row changes, neither encoded nor in any sum that {name} asks for."
+        if good
+        else f"When half the patients leave, the others' rows change: {where}. The clip then bounds nobody. Suspect a "
+        "vocabulary, bound, bin or scale that was learnt from the data."
+    )
+    return Finding("coupling", "uncoupled", float(good), "pass" if good else "fail", text, "audit", column=name)
