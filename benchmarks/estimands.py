@@ -16,11 +16,13 @@ n, seeds}; intervals of shares are Clopper-Pearson over cohorts.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,16 +50,20 @@ SETTINGS: dict[str, float | None] = {"public knowledge alone": 0.0, "epsilon 3":
 RANDOMISED, NULL = "treatment", "treatment_death"
 """The column that is dealt out at random, and the estimand that is therefore no effect."""
 Floats = NDArray[np.float64]
+Kept = dict[str, dict[str, list[list[float]]]]
+"""setting -> estimand -> [value, variance, patients] of the truth, of the real patients, and of each replicate"""
 Found = dict[str, dict[str, list[float]]]
 """setting -> estimand -> [truth, estimate, half of the 95% interval]"""
 
 
-def one(number: int, parts: Path, private: int) -> Found:
-    """Every setting and estimand of one population; at epsilon 3 only the first `private` ones."""
-    kept = parts / f"{number}.json"
-    if kept.is_file():
-        found: Found = json.loads(kept.read_text())
-        return found
+def one(number: int, parts: Path, private: int) -> Kept:
+    """Every setting and estimand of one population; at epsilon 3 only the first `private` ones. A cohort is kept in a file, to
+    which a later run adds what is missing: the rule that combines the estimates is no part of it."""
+    path = parts / f"{number}.json"
+    kept: Kept = json.loads(path.read_text()) if path.is_file() else {}
+    settings = {s: e for s, e in SETTINGS.items() if s not in kept and not (e and number >= private)}
+    if not settings:
+        return kept
     torch.set_num_threads(1)
     dictionary = read_dictionary(FOLDER / "cohort.yaml")
     rng = np.random.default_rng([20261126, number])
@@ -66,13 +72,9 @@ def one(number: int, parts: Path, private: int) -> Found:
     truth[NULL] = replace(truth[NULL], value=0.0)
     real = randomised(simulate_population(dictionary, population, PATIENTS, rng), rng)
     own = estimates(real, dictionary)
-    found = {"real patients": _beside(truth, own)}
-    generator = EHRVAE(dictionary)
-    generator.pretrain(0, CACHE, quiet)
-    records = generator.encode(real)
-    for setting, epsilon in SETTINGS.items():
-        if epsilon and number >= private:
-            continue
+    records = pretrained().encode(real)
+    for setting, epsilon in settings.items():
+        generator = pretrained() if epsilon == 0 else copy.copy(pretrained())
         if epsilon != 0:
             charges = calibrated(generator.charges(PATIENTS), epsilon)
             generator.fit(Session(records, charges, PATIENTS, Noise(number)), number, quiet)
@@ -80,10 +82,22 @@ def one(number: int, parts: Path, private: int) -> Found:
             estimates(generator.sample(PATIENTS, np.random.default_rng([number, k])), dictionary)
             for k in range(REPLICATES)
         ]
-        found[setting] = _beside(truth, _combined(drawn, own))
-    write_durably(kept, json.dumps(found).encode())
+        kept[setting] = {
+            name: [_numbers(e) for e in (truth[name], own[name], *(d[name] for d in drawn if name in d))]
+            for name in own
+        }
+    write_durably(path, json.dumps(kept).encode())
     print(f"cohort {number}", file=sys.stderr, flush=True)
-    return found
+    return kept
+
+
+@cache
+def pretrained() -> EHRVAE:
+    """Of public knowledge alone; what is fitted is a copy of it. (Once a process: it is the same for every population.)"""
+    generator = EHRVAE(read_dictionary(FOLDER / "cohort.yaml"))
+    generator.pretrain(0, CACHE, quiet)
+    generator.sample(1, np.random.default_rng(0))  # its public knowledge is simulated, and shared by the copies
+    return generator
 
 
 def randomised(cohort: Cohort, rng: np.random.Generator) -> Cohort:
@@ -98,14 +112,25 @@ def estimates(cohort: Cohort, dictionary: Dictionary) -> dict[str, Estimate]:
     return {e.name: found for e in dictionary.estimands if (found := estimate(e, view)) is not None}
 
 
-def _combined(drawn: list[dict[str, Estimate]], own: dict[str, Estimate]) -> dict[str, Estimate]:
-    return {
-        name: combined(of, real.patients) for name, real in own.items() if (of := [d[name] for d in drawn if name in d])
-    }
+def _numbers(e: Estimate) -> list[float]:
+    return [e.value, e.variance, e.patients]
 
 
-def _beside(truth: dict[str, Estimate], found: dict[str, Estimate]) -> dict[str, list[float]]:
-    return {name: [truth[name].value, e.value, (e.interval[1] - e.interval[0]) / 2] for name, e in found.items()}
+def beside(kept: Kept) -> Found:
+    """The truth, and what the real patients and each setting's replicates, combined, say of it."""
+    found: Found = {"real patients": {}}
+    for setting, estimands in kept.items():
+        found[setting] = {}
+        for name, numbers in estimands.items():
+            truth, own, *drawn = (Estimate(value, variance, int(n)) for value, variance, n in numbers)
+            found["real patients"][name] = _beside(truth, own)
+            if drawn:
+                found[setting][name] = _beside(truth, combined(drawn, own.patients))
+    return found
+
+
+def _beside(truth: Estimate, found: Estimate) -> list[float]:
+    return [truth.value, found.value, (found.interval[1] - found.interval[0]) / 2]
 
 
 def rows(found: list[Found]) -> list[dict[str, Any]]:
@@ -156,7 +181,8 @@ def main() -> None:
     parts.mkdir(parents=True, exist_ok=True)
     cohorts = 2 if arguments.quick else arguments.cohorts
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        results = rows(list(pool.map(one, range(cohorts), repeat(parts), repeat(arguments.private))))
+        kept = list(pool.map(one, range(cohorts), repeat(parts), repeat(arguments.private)))
+    results = rows([beside(k) for k in kept])
     for r in results:
         print(
             f"{r['system']:<18}{r['setting']:<24}{r['metric']:<16}{r['value']:>8.3f}  {r['low']:.3f} to {r['high']:.3f}"
