@@ -31,6 +31,8 @@ CONTROL = 10
 RELEARN = 10
 """Decisions after which the judgement is learnt anew."""
 CONFIDENCE = 0.95
+MARGIN = 0.02
+"""Half the width of the interval at which the rate of wrong patients counts as known, unless somebody asks for another."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Decision:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a release may say of its review. `low` and `high` bound the share of wrong patients among those that are left."""
+    """What a release may say of its review. `low` and `high` bound the share of wrong patients among those that are left;
+    `looks_left` is how many looks it still takes until that share is known to within `MARGIN`."""
 
     reviewed: int
     patients: int
@@ -53,12 +56,15 @@ class Estimate:
     low: float
     high: float
     saw_real_data: bool = False
+    looks_left: int = 0
 
     def __str__(self) -> str:
         text = (
             f"reviewed {self.reviewed:,} of {self.patients:,}, estimated wrong rate {self.rate:.1%} "
             f"({CONFIDENCE:.0%} interval {self.low:.1%} to {self.high:.1%}) after {self.rejected:,} were rejected"
         )
+        if self.looks_left:
+            text += f"; {self.looks_left:,} more looks would tell it to within {MARGIN:.0%}"
         return text + ("; reviewers saw flags that read real patients" if self.saw_real_data else "")
 
 
@@ -76,7 +82,19 @@ def estimated(
     patients, rejected = sum(len(stratum) for stratum, _ in strata), sum(decided.values())
     left = max(patients - rejected, 1)
     value, low, high = (max(sum(getattr(c, k) for c in counts) - rejected, 0) / left for k in ("value", "low", "high"))
-    return Estimate(len(decided), patients, rejected, value, low, high, saw_real_data)
+    more = remaining(strata, decided, MARGIN)
+    return Estimate(len(decided), patients, rejected, value, low, high, saw_real_data, more)
+
+
+def remaining(strata: Sequence[tuple[Sequence[str], Sequence[str]]], decided: Mapping[str, bool], margin: float) -> int:
+    """Looks until the rate is known to within `margin`: at everybody in all strata (as in `estimated`) but the last, and at as
+    many of the last in random order as that takes, if it goes on as so far."""
+    *known, (others, looked) = strata
+    every = sum(len(stratum) for stratum, _ in strata)
+    of_others = margin * every / max(len(others), 1)
+    found = sum(decided[p] for p in looked)
+    more = 0 if of_others >= 1 or not others else looks_left(len(others), len(looked), found, of_others, CONFIDENCE)
+    return sum(p not in decided for stratum, _ in known for p in stratum) + more
 
 
 def _count(patients: Sequence[str], looked: Sequence[str], decided: Mapping[str, bool]) -> Count:
@@ -147,20 +165,16 @@ class Triage:
     @property
     def estimate(self) -> Estimate:
         """How many of the patients that are left are wrong."""
-        strata = [(stratum, self._at_random(stratum)) for stratum in self._strata()]
-        return estimated(strata, self.decided, self._marked)
+        return estimated(self._counted(), self.decided, self._marked)
 
     def looks_left(self, margin: float) -> int:
         """Looks until the rate is known to within `margin`: at all flagged patients, and at others in random order."""
-        flagged, others = self._strata()
-        looked = self._at_random(others)
-        found = sum(self.decided[p] for p in looked)
-        of_all = margin * len(self.patients) / max(len(others), 1)
-        more = 0 if of_all >= 1 or not others else looks_left(len(others), len(looked), found, of_all, CONFIDENCE)
-        return sum(p not in self.decided for p in flagged) + more
+        return remaining(self._counted(), self.decided, margin)
 
-    def _strata(self) -> tuple[list[str], list[str]]:
-        return [p for p in self.patients if p in self.flags], [p for p in self.patients if p not in self.flags]
+    def _counted(self) -> list[tuple[list[str], list[str]]]:
+        """Flagged patients, then the others: each with those that a random order chose."""
+        strata = [[p for p in self.patients if (p in self.flags) == flagged] for flagged in (True, False)]
+        return [(stratum, self._at_random(stratum)) for stratum in strata]
 
     def _at_random(self, stratum: Sequence[str]) -> list[str]:
         """The beginning of the random order, within a stratum, as far as everybody in it was looked at: a random sample."""

@@ -148,7 +148,8 @@ class TestTriage:
         found = queue.estimate
         assert (found.reviewed, found.rejected, found.rate, found.low, found.high) == (200, 2, 0, 0, 0)
         assert str(found).startswith("reviewed 200 of 200, estimated wrong rate 0.0%")
-        assert queue.looks_left(0.01) == 0
+        assert queue.looks_left(0.01) == queue.estimate.looks_left == 0
+        assert "more looks" not in str(found)
 
     def test_fewer_looks_are_left_after_looking(self) -> None:
         queue = self.triage([raised(p) for p in self.IDS[:5]])
@@ -156,6 +157,13 @@ class TestTriage:
         self.looked_at(queue, 40)
         assert 0 < queue.looks_left(0.03) < before
         assert queue.looks_left(0.3) < queue.looks_left(0.05)
+
+    def test_the_estimate_says_how_many_looks_are_left(self) -> None:
+        """At 5 flagged patients nobody looked at, and at as many of 195 others as narrow their interval to 2% of all 200."""
+        queue = self.triage([raised(p) for p in self.IDS[:5]])
+        left = queue.estimate.looks_left
+        assert left == 5 + looks_left(195, 0, 0, 0.02 * 200 / 195)
+        assert f"{left} more looks would tell it to within 2%" in str(queue.estimate)
 
 
 class TestSampling:
