@@ -15,9 +15,11 @@ from synthgen.dictionary import Dictionary, parse, read_dictionary
 from synthgen.errors import ConfigError
 from synthgen.rule_mining import mine
 from synthgen.rule_packs import SHIPPED, RulePack, bind, read_pack, with_packs
-from synthgen.rules import broken
+from synthgen.rules import broken, broken_in
 from synthgen.simulation import simulate
+from synthgen.storage import read_cohort
 
+UNCHECKED = "textbook value, to be confirmed by a clinician"
 ALBUMIN = {"type": "continuous", "bounds": [5, 90], "unit": "g/L", "code": "LOINC:1751-7"}
 
 
@@ -121,6 +123,21 @@ def test_shipped_packs_can_be_read_and_say_where_they_are_from(path) -> None:
     for rule in pack.rules:
         assert rule.text.endswith("."), rule.name
         assert rule.severity != "hard", rule.name  # a pack never makes a generator draw again
+        assert rule.source in ("by definition", UNCHECKED) or "confirmed by" in (rule.source or ""), rule.name
+
+
+def test_the_demo_binds_what_speaks_of_its_columns_and_its_patients_keep_to_it() -> None:
+    about = read_dictionary(ROOT / "configs/pbc/cohort.yaml")
+    bound = [r for r in about.rules if r.name.startswith("adult-labs/")]
+    assert {r.name.split("/")[1] for r in bound} == {
+        "albumin_compatible_with_life", "prothrombin_time_not_before_coagulation", "age_of_a_person",
+        "cholesterol_of_an_adult", "alkaline_phosphatase_of_an_adult", "platelets_of_an_adult",
+    }  # fmt: skip
+    tables = read_cohort(ROOT / "configs/pbc", about).tables
+    for rule, rows in broken_in(bound, tables, about):
+        assert rows is not None
+        assert len(rows) > 300
+        assert rows["broken"].sum() <= 1, rule.name  # one albumin of the file is above 7
 
 
 def test_the_clinic_binds_drugs_and_sexes() -> None:
