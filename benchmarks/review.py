@@ -100,7 +100,7 @@ def prepared(folder: Path) -> tuple[Server, list[tuple[str, str]]]:
         (f"{role}{i}", role) for role, n in (("specialist", 12), ("scientist", 4), ("officer", 4)) for i in range(n)
     ]
     for name, role in names:
-        people.add(database, name, role, PASSWORD, "benchmark")
+        people.add(database, name, role, PASSWORD, "benchmark", temporary=False)
     patients = simulate(finished_run.dictionary(), PATIENTS, np.random.default_rng(0))
     cohort = finished_run.named(patients, [f"SYN-{i:06d}" for i in range(PATIENTS)], "synthetic")
     review_run.finished(place, review_run.flags(PATIENTS), [review_run.INCONCLUSIVE], cohort=cohort)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DATABASE = "SYNTHGEN_DATABASE"
 """Environment variable with the URL of a PostgreSQL ledger; default: SQLite in the workspace."""
+STAMP, STAMP_LENGTH = "%Y%m%d-%H%M%S", 15
+"""How a run's id begins: when it was made, in UTC."""
 
 
 def default_workspace() -> Path:
@@ -96,7 +98,7 @@ class Workspace:
 
     def new_run(self, job: Job, dictionary: Dictionary, plan: Plan) -> Run:
         """A run that holds its own copy of job, dictionary and plan, so that later edits change nothing."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime(STAMP)
         run = Run(_made(self.root / "runs" / f"{stamp}-{job.name}-{secrets.token_hex(2)}"))
         run.write_json("dictionary.json", dictionary.model_dump(mode="json"))
         run.write_json("plan.json", plan.as_dict())
@@ -120,8 +122,14 @@ class Run:
 
     @property
     def begun(self) -> float:
-        """When its job was written, in seconds since 1970."""
-        return (self.folder / "job.json").stat().st_mtime
+        """When it was made, in seconds since 1970. Its id says so, which the ledger's chain holds; a file's date changes
+        with each copy. Raises WorkspaceError for an id that no `new_run` gave."""
+        try:
+            return datetime.strptime(self.id[:STAMP_LENGTH], STAMP).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            raise WorkspaceError(
+                f"{self.folder}: the folder's name does not say when the run began; rename it back"
+            ) from None
 
     @property
     def job(self) -> Job:

@@ -21,7 +21,7 @@ from synthgen.workspace import DATABASE, Workspace
 PASSWORD = "correct horse battery"
 PEOPLE = {
     "sam": "scientist", "sue": "scientist", "ana": "specialist", "bea": "specialist", "cora": "specialist",
-    "olga": "officer", "otto": "officer", "adam": "admin",
+    "olga": "officer", "otto": "officer", "adam": "admin", "abel": "admin",
 }  # fmt: skip
 BASE = "http://localhost"
 
@@ -35,7 +35,7 @@ def _prepared() -> Path:
     patch.setattr(passwords, "hashed", quickly)
     database = Database(Workspace(folder))
     for name, role in PEOPLE.items():
-        people.add(database, name, role, PASSWORD, "test")
+        people.add(database, name, role, PASSWORD, "test", temporary=False)
     patch.undo()
     return folder
 

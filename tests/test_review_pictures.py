@@ -100,7 +100,9 @@ def test_the_suspicious_words_are_marked_and_the_rest_is_escaped(ana):
 def test_the_api_gives_the_address_of_a_picture(ana):
     look = ana.client.post("/api/reviews/1/look", headers={"authorization": f"Bearer {ana.token}"}).json()
     address = look["tables"]["images"][0]["image"]
-    assert address == f"/looks/{look['look']}/pictures/1"
+    assert address == f"/api/looks/{look['look']}/pictures/1"
+    headers = {"authorization": f"Bearer {ana.token}"}
+    assert ana.client.get(address, headers=headers).headers["content-type"] == "image/png"
 
 
 @pytest.mark.parametrize(

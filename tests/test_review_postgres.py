@@ -89,7 +89,7 @@ def _house(folder, monkeypatch):
     with monkeypatch.context() as quick:
         quick.setattr(passwords, "hashed", review_house.quickly)
         for name, role in PEOPLE.items():
-            people.add(app.state.house.database, name, role, PASSWORD, "test")
+            people.add(app.state.house.database, name, role, PASSWORD, "test", temporary=False)
     review_run.finished(
         place, [Flag("SYN-000050", "near_copy", "severe", "Very near.", True)], [review_run.INCONCLUSIVE]
     )

@@ -21,7 +21,7 @@ from synthgen.flags import Flag
 from synthgen.review.app import create_app
 from synthgen.review.approval import faults_of, read_approval
 from synthgen.review.tables import RELEASES
-from synthgen.workspace import Workspace
+from synthgen.workspace import Run, Workspace
 
 FAILED = Finding("membership", "tpr", 0.4, "fail", "Members are found too often.", "audit", 0.3, 0.5, 156)
 
@@ -336,8 +336,12 @@ def test_models_are_erased_once_their_term_is_over_and_not_before(app):
     ask = {"days": 30, "password": PASSWORD}
     assert olga.post("/privacy/pbc/retention", **ask).status_code == 303
     assert (run.folder / "models").exists()
-    long_ago = run.begun - 31 * 86_400
-    os.utime(run.folder / "job.json", (long_ago, long_ago))
+    for other in (run, *younger):  # a file's date is no record: copying and restoring change it
+        os.utime(other.folder / "job.json", (0, 0))
+    assert olga.post("/privacy/pbc/retention", **ask).status_code == 303
+    assert (run.folder / "models").exists()
+    long_ago = datetime.fromtimestamp(run.begun - 31 * 86_400, UTC).strftime("%Y%m%d-%H%M%S")
+    run = Run(run.folder.rename(run.folder.with_name(long_ago + run.id[15:])))
     assert olga.post("/privacy/pbc/retention", **ask | {"password": "wrong"}).status_code == 403
     assert (run.folder / "models").exists()
     assert olga.post("/privacy/pbc/retention", **ask).status_code == 303
@@ -345,7 +349,11 @@ def test_models_are_erased_once_their_term_is_over_and_not_before(app):
     assert not (run.folder / "answers").exists()
     assert all((other.folder / "models").exists() for other in younger)
     logged = [e.content for e in app.state.house.database.chain.read() if e.content["kind"] == "retention ended"]
-    assert len(logged) == 2
+    assert [entry["runs"] for entry in logged] == [[], [], [run.id]]
+    run.folder.rename(run.folder.with_name("pbc"))
+    answer = olga.post("/privacy/pbc/retention", **ask)
+    assert answer.status_code == 404
+    assert "does not say when the run began" in answer.text
 
 
 def test_the_log_holds_the_ledgers_entries_and_shows_every_decision(app):

@@ -36,5 +36,12 @@ def command(
     address = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}/"
     emit({"address": address}, f"the review house is open at {address} (ctrl-C closes it)", as_json)
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", server_header=False, access_log=False, timeout_keep_alive=IDLE
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        access_log=False,
+        timeout_keep_alive=IDLE,
+        proxy_headers=bool(name),  # without a proxy in front, X-Forwarded-For is whatever the browser's owner writes
     )

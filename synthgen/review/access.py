@@ -62,8 +62,16 @@ Text = Annotated[str, AfterValidator(printable), Form(max_length=2000)]
 """What a person wrote into a form."""
 
 
+OWN_PASSWORD_FIRST = ("/account", "/account/password", "/signout", "/api/account/password", "/api/signout")
+"""All that a password opens which somebody else chose."""
+
+
 class SignInFirst(Exception):
     """Nobody is signed in: the browser is shown where to."""
+
+
+class ChoosePasswordFirst(Exception):
+    """The password is one that somebody else knows: the browser is shown where to choose another."""
 
 
 def guard(wanted: Route) -> Callable[[Request], Awaitable[None]]:
@@ -76,6 +84,8 @@ def guard(wanted: Route) -> Callable[[Request], Awaitable[None]]:
             return
         if session is None:
             raise HTTPException(401, "Sign in first.") if wanted.api else SignInFirst
+        if session.person.temporary and wanted.path not in OWN_PASSWORD_FIRST:
+            raise HTTPException(403, "Choose a password of your own first.") if wanted.api else ChoosePasswordFirst
         if session.person.role not in wanted.roles:
             raise HTTPException(
                 403, f"This is for {' or '.join(wanted.roles)}; you are signed in as {session.person.role}."

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from synthgen.errors import SynthgenError, WorkspaceError
-from synthgen.review.access import ROUTES, SignInFirst, guard
+from synthgen.review.access import ROUTES, ChoosePasswordFirst, SignInFirst, guard
 from synthgen.review.house import House
 from synthgen.review.render import page
 from synthgen.review.shield import Shield
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from synthgen.workspace import Workspace
 
 MODULES = (
-    "files", "signin", "people", "log", "reviews", "triage", "releases", "privacy", "runs", "exchange", "api_work", "api_office",
+    "files", "signin", "people", "log", "reviews", "triage", "releases", "privacy", "runs", "exchange",
+    "api_people", "api_runs", "api_reviews", "api_office",
 )  # fmt: skip
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
@@ -44,6 +45,7 @@ def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Pat
             include_in_schema=route.api,
         )
     app.add_exception_handler(SignInFirst, _sign_in_first)
+    app.add_exception_handler(ChoosePasswordFirst, _choose_password_first)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(SynthgenError, _to_mend)
@@ -53,6 +55,10 @@ def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Pat
 
 def _sign_in_first(_request: Request, _error: Exception) -> Response:
     return RedirectResponse("/signin", 303)
+
+
+def _choose_password_first(_request: Request, _error: Exception) -> Response:
+    return RedirectResponse("/account", 303)
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -25,6 +25,10 @@ COLUMNS = ("patient_id", "answer", "reason", "note", "person", "seconds", "adjud
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets run a cell that begins with one of these; it goes out behind an apostrophe and loses it on the way in."""
 MOST_ROWS = 5000
+NEEDED = ("patient_id", "answer")
+MARK = "saw_real_data"
+UNMARKED = ("", "false", "no", "0")
+"""What a file says of a decision that was taken without real-data flags; anything else marks it."""
 
 
 def decisions(connection: sa.Connection, review: Review, only: Person | None = None) -> list[dict[str, Any]]:
@@ -61,9 +65,9 @@ def parse(content: bytes) -> list[dict[str, str]]:
         raise DataError("the file holds no list of rows")
     if not rows or len(rows) > MOST_ROWS:
         raise DataError(f"the file holds {'no row' if not rows else f'more than {MOST_ROWS} rows'}")
-    if missing := [c for c in ("patient_id", "answer") if c not in rows[0]]:
+    if missing := [c for c in NEEDED if c not in rows[0]]:
         raise DataError(f"the column {missing[0]} is missing")
-    return [{k: _plain(row.get(k)) for k in ("patient_id", "answer", "reason", "note")} for row in rows]
+    return [{k: _plain(row.get(k)) for k in (*NEEDED, "reason", "note", MARK)} for row in rows]
 
 
 def take_in(write: Write, review: Review, rows: list[dict[str, str]], person: Person, source: str) -> int:
@@ -118,17 +122,13 @@ def _keep(
         "note": row["note"][:LONGEST_NOTE],
         "answered_at": write.now,
         "imported_from": source[:80],
+        "saw_real_data": row[MARK].lower() not in UNMARKED or saw_real_data(write.connection, review, person),
     }
     if open_look is not None:
         write.connection.execute(LOOKS.update().where(LOOKS.c.id == open_look.id).values(**values))
     else:
         values |= {"id": secrets.token_hex(12), "item_id": item.id, "person_id": person.id, "opened_at": write.now}
-        values |= {
-            "leased_until": 0.0,
-            "opinion": False,
-            "adjudicates": False,
-            "saw_real_data": saw_real_data(write.connection, review, person),
-        }
+        values |= {"leased_until": 0.0, "opinion": False, "adjudicates": False}
         write.connection.execute(LOOKS.insert().values(**values))
     settle(write, item.id)
 

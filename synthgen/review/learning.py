@@ -1,7 +1,8 @@
 """What the decisions of a review teach: whom to show next, and what its release may say of its quality.
 
-Only answers of this review count, and none about a spoiled copy: so in a review without real-data flags the order depends on
-nobody who was shown one, unless that person's own looks carry the mark, which are left out (DESIGN.md, rule 8).
+Only answers of this review count, and none about a spoiled copy; and of a patient's looks only those without the mark of
+real-data flags, where there are any. So in a review without such flags neither the order nor what the release states depends on
+somebody who was shown one (rule 8 of the design); how many looks were left out for that is stated with it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ RANDOM = "random"
 
 
 def decisions(connection: sa.Connection, review: Review) -> list[Decision]:
-    """One for each patient with an answer: the verdict where there is one, else what most said (a tie rejects)."""
+    """One for each patient with an answer: the verdict where there is one, else what most said (a tie rejects). Where some looks
+    at a patient carry the mark of real-data flags and others do not, only the others count."""
     query = (
         sa.select(ITEMS.c.patient_id, ITEMS.c.verdict, LOOKS.c.answer, LOOKS.c.saw_real_data)
         .join(LOOKS, LOOKS.c.item_id == ITEMS.c.id)
@@ -40,7 +42,7 @@ def decisions(connection: sa.Connection, review: Review) -> list[Decision]:
     said: dict[str, list[Any]] = {}
     for row in connection.execute(query):
         said.setdefault(row.patient_id, []).append(row)
-    return [Decision(patient, _wrong(rows), any(r.saw_real_data for r in rows)) for patient, rows in said.items()]
+    return [_decision(patient, rows) for patient, rows in said.items()]
 
 
 def in_order(connection: sa.Connection, review: Review, board: Sequence[Any]) -> list[Any]:
@@ -67,13 +69,15 @@ def in_order(connection: sa.Connection, review: Review, board: Sequence[Any]) ->
 
 def estimate(connection: sa.Connection, review: Review, patients: Sequence[str], flags: Sequence[Flag]) -> Estimate:
     """The rate of wrong patients among those of a run that this review did not reject. Patients without a flag are judged by
-    those shown at random; flagged ones count as they were answered, and may be anything as long as nobody looked.
+    those shown at random; flagged ones count as they were answered, and may be anything as long as nobody looked. Where there
+    is any look without the mark of real-data flags, those with it are no looks here.
 
     Args:
         patients: every synthetic patient of the run.
         flags: the run's flags.
     """
-    found = decisions(connection, review)
+    everything = decisions(connection, review)
+    found = [d for d in everything if not d.saw_real_data] or everything
     decided = {d.patient_id: d.wrong for d in found}
     named = {f.patient_id for f in (flags if review.real_data else for_release(flags))}
     strata = [p for p in patients if p in named], [p for p in patients if p not in named]
@@ -86,8 +90,9 @@ def _reasons(flags: Sequence[Flag]) -> list[Flag]:
     return [f for f in flags if f.reason != RANDOM]
 
 
-def _wrong(rows: Sequence[Any]) -> bool:
-    if rows[0].verdict:
-        return bool(rows[0].verdict == "reject")
-    answers = Counter(r.answer for r in rows)
-    return answers["reject"] >= answers["accept"]
+def _decision(patient: str, rows: Sequence[Any]) -> Decision:
+    free = [r for r in rows if not r.saw_real_data]
+    if rows[0].verdict and len(free) in (0, len(rows)):
+        return Decision(patient, rows[0].verdict == "reject", not free)
+    answers = Counter(r.answer for r in free or rows)
+    return Decision(patient, answers["reject"] >= answers["accept"], not free)

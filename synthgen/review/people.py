@@ -26,18 +26,19 @@ FREE_TRIES, MOST_FROM_ADDRESS = 5, 60
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account."""
+    """Somebody with an account. `temporary`: the password was chosen by whoever made the account."""
 
     id: int
     name: str
     role: Role
     active: bool
     public_key: str | None = None
+    temporary: bool = False
 
     @classmethod
     def of(cls, row: Any) -> Person:
         """From a row of `people`."""
-        return cls(row.id, row.name, row.role, row.active, row.public_key)
+        return cls(row.id, row.name, row.role, row.active, row.public_key, row.temporary)
 
 
 class SignInRefused(Exception):
@@ -48,8 +49,12 @@ class SignInRefused(Exception):
         super().__init__("sign-in refused")
 
 
-def add(database: Database, name: str, role: str, password: str, by: str) -> Person:
-    """A new account. An officer's comes with a signing key.
+def add(database: Database, name: str, role: str, password: str, by: str, temporary: bool = True) -> Person:
+    """A new account. An officer's signing key is made with the first password that is the officer's own.
+
+    Args:
+        temporary: whether `by` knows the password. It then opens nothing before the person has chosen another: an administrator
+            could sign releases in an officer's name otherwise.
 
     Raises:
         ConfigError: for a name in use or of another form, an unknown role, a password too short.
@@ -58,13 +63,14 @@ def add(database: Database, name: str, role: str, password: str, by: str) -> Per
         raise ConfigError("a person's name is 2 to 32 of a-z, 0-9, dot, dash and underscore, and begins with a letter")
     if role not in ROLES:
         raise ConfigError(f"the roles are {', '.join(ROLES)}")
-    public, sealed = passwords.new_signing_key(password) if role == "officer" else (None, None)
+    public, sealed = _key_of(role, password) if not temporary else (None, None)
     stored = passwords.hashed(password)
     with database.write() as write:
         if named(write.connection, name):
             raise ConfigError(f"{name}: somebody has this name already")
         row = {"name": name, "role": role, "password": stored, "active": True, "made_at": write.now}
-        write.connection.execute(PEOPLE.insert().values(**row, public_key=public, sealed_key=sealed))
+        row |= {"public_key": public, "sealed_key": sealed, "temporary": temporary}
+        write.connection.execute(PEOPLE.insert().values(**row))
         write.log("person added", by, person=name, role=role, **({"public_key": public} if public else {}))
         found = named(write.connection, name)
     assert found is not None
@@ -121,15 +127,20 @@ def confirm(database: Database, person: Person, password: str, address: str) -> 
 def change_password(database: Database, person: Person, old: str, new: str, address: str) -> None:
     """A new password; every session of the person ends. Raises SignInRefused and, for a bad new one, ConfigError."""
     confirm(database, person, old, address)
+    if new == old:
+        raise ConfigError("the new password is the old one; choose another")
     stored = passwords.hashed(new)
     with database.write() as write:
         row = write.connection.execute(sa.select(PEOPLE).where(PEOPLE.c.id == person.id)).one()
-        sealed = passwords.resealed(row.sealed_key, old, new) if row.sealed_key else None
-        write.connection.execute(
-            PEOPLE.update().where(PEOPLE.c.id == person.id).values(password=stored, sealed_key=sealed)
-        )
+        values: dict[str, Any] = {"password": stored, "temporary": False}
+        if row.sealed_key:
+            values["sealed_key"] = passwords.resealed(row.sealed_key, old, new)
+        elif row.temporary:
+            values["public_key"], values["sealed_key"] = _key_of(row.role, new)
+        write.connection.execute(PEOPLE.update().where(PEOPLE.c.id == person.id).values(**values))
         write.connection.execute(SESSIONS.delete().where(SESSIONS.c.person_id == person.id))
-        write.log("password changed", person.name)
+        public = values.get("public_key")
+        write.log("password changed", person.name, **({"public_key": public} if public else {}))
 
 
 def set_active(database: Database, name: str, active: bool, by: str) -> None:
@@ -141,6 +152,11 @@ def set_active(database: Database, name: str, active: bool, by: str) -> None:
         write.connection.execute(PEOPLE.update().where(PEOPLE.c.id == person.id).values(active=active))
         write.connection.execute(SESSIONS.delete().where(SESSIONS.c.person_id == person.id))
         write.log("account opened" if active else "account closed", by, person=name)
+
+
+def _key_of(role: str, password: str) -> tuple[str | None, str | None]:
+    """An officer's new signing key, (public, sealed); nobody else has one."""
+    return passwords.new_signing_key(password) if role == "officer" else (None, None)
 
 
 def _wait(write: Write, name: str, address: str) -> float:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from privacy.chain import canonical
 from privacy.files import write_durably
 from synthgen.errors import ConfigError, NotReleasable, WorkspaceError
+from synthgen.gate import to_drop
 from synthgen.release import BUNDLE, release
 from synthgen.review import learning, log, outcome, passwords, reviews
 from synthgen.review.approval import statement_of, to_sign
-from synthgen.review.dossier import blockers, context_with
+from synthgen.review.dossier import blockers, context_with, left_out
 from synthgen.review.people import names
 from synthgen.review.tables import ACCEPTANCES, PEOPLE, RELEASES
 
@@ -104,13 +108,16 @@ def withdraw(write: Write, found: Release, run: Run, reason: str, by: Person) ->
 
 
 def approve(
-    database: Database, run: Run, found: Release, reason: str, days: int, by: Person, password: str
+    database: Database, run: Run, found: Release, reason: str, days: int, by: Person, password: str, seen: str = ""
 ) -> dict[str, Any]:
     """Writes the bundle, signs it with the officer's key, and records both. The officer was re-authenticated before.
 
+    Args:
+        seen: `shown` of what the officer looked at; when it is something else by now, nothing is signed.
+
     Raises:
         NotReleasable: with everything in the way.
-        ConfigError: for one's own proposal, a proposal that is decided, no reason, or a term of no sense.
+        ConfigError: for one's own proposal, a proposal that is decided or changed, no reason, or a term of no sense.
     """
     _must_be(found, "proposed")
     _must_say(reason, "say why this may leave")
@@ -125,6 +132,8 @@ def approve(
             review = _summary(connection, run, context)
             everyone = names(connection)
             sealed = connection.execute(sa.select(PEOPLE.c.sealed_key).where(PEOPLE.c.id == by.id)).scalar_one()
+        if seen and seen != shown(context, taken):
+            raise ConfigError("what would leave has changed since you looked; load the page again")
         if reasons := [b.reason for b in blockers(context, taken, unsettled)]:
             raise NotReleasable(reasons)
         _set_aside(run.folder / BUNDLE)  # what a killed approval may have left: nobody signed it
@@ -186,6 +195,12 @@ def facts(context: ReportContext, dropped: int) -> dict[str, Any]:
     }
 
 
+def shown(context: ReportContext, taken: Mapping[str, str]) -> str:
+    """Stands for what an officer sees of a release: the data's facts, who is left out, and what was accepted by whom."""
+    said = facts(context, left_out(context)) | {"without": sorted(to_drop(context)), "accepted": dict(taken)}
+    return hashlib.sha256(canonical(said).encode()).hexdigest()
+
+
 def _statement(
     now: float,
     run: Run,
@@ -196,8 +211,6 @@ def _statement(
     by: Person,
     everyone: dict[int, str],
 ) -> dict[str, Any]:
-    from synthgen.review.dossier import left_out
-
     return facts(context, left_out(context)) | {
         "release": found.id,
         "run": run.id,
@@ -217,14 +230,18 @@ def _evidence(connection: sa.Connection, run: Run, found: Release) -> tuple[Repo
 
 
 def _summary(connection: sa.Connection, run: Run, context: ReportContext) -> list[dict[str, Any]]:
-    """What reviews came to, for the bundle: those that showed no real-data flag, so that no number from inside is in it."""
+    """What reviews came to, for the bundle: those that showed no real-data flag, and of them the looks of people who had seen
+    none elsewhere, so that no number from inside is in it. `statement` says how many looks were left out for that."""
     found = [r for r in reviews.of_run(connection, run.id) if not r.real_data]
     patients = [str(p) for p in context.synthetic.ids]
-    return [
-        asdict(outcome.outcome(connection, r))
-        | {"statement": str(learning.estimate(connection, r, patients, run.flags))}
-        for r in found
-    ]
+    said = []
+    for r in found:
+        came_to = outcome.outcome(connection, r, free=True)
+        text = str(learning.estimate(connection, r, patients, run.flags))
+        if came_to.marked and came_to.looks:
+            text += f"; {came_to.marked} looks of people who had seen flags that read real patients are not counted"
+        said.append(asdict(came_to) | {"statement": text})
+    return said
 
 
 def _decide(

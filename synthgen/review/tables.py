@@ -17,6 +17,7 @@ PEOPLE = sa.Table(
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("public_key", sa.String(64)),  # Ed25519, hex; officers only
     sa.Column("sealed_key", sa.Text),  # the private key, sealed with the officer's password
+    sa.Column("temporary", sa.Boolean, nullable=False, server_default=sa.false()),  # somebody else chose the password
 )
 
 SESSIONS = sa.Table(

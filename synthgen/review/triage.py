@@ -101,7 +101,7 @@ def draft(write: Write, look_id: str, person: Person, reason: str, note: str) ->
 
 
 def answer(write: Write, look_id: str, person: Person, said: str, reason: str, note: str) -> bool:
-    """Decides. False when this look was answered or undone before: then nothing changes.
+    """Decides. False when this look was answered or undone before, or the conflict settled otherwise: then nothing changes.
 
     Raises:
         ConfigError: for an unknown answer or reason, or a rejection without a reason, or a closed review.
@@ -112,6 +112,8 @@ def answer(write: Write, look_id: str, person: Person, said: str, reason: str, n
     review = reviews.find(write.connection, own.review_id)
     if review.closed_at is not None:
         raise ConfigError("this review was closed; nothing was changed")
+    if own.adjudicates and own.item_id not in {item.id for item in conflicts(write.connection, review)}:
+        return False
     if said not in get_args(Answer):
         raise ConfigError("the answers are accept and reject")
     _must_be_known(reason)
@@ -144,8 +146,10 @@ def skip(write: Write, look_id: str, person: Person) -> None:
 
 
 def second_opinion(write: Write, look_id: str, person: Person) -> None:
-    """Asks that one more person looks at this patient; once a look."""
+    """Asks that one more person looks at this patient; once a look, and not after the review was closed: its verdicts stand."""
     own = own_look(write.connection, look_id, person)
+    if reviews.find(write.connection, own.review_id).closed_at is not None:
+        raise ConfigError("this review was closed; nothing was changed")
     if not own.opinion and own.undone_at is None and own.wanted < 6:
         _change(write, look_id, opinion=True)
         write.connection.execute(ITEMS.update().where(ITEMS.c.id == own.item_id).values(wanted=ITEMS.c.wanted + 1))
@@ -183,7 +187,10 @@ def adjudicate(write: Write, review: Review, position: int, person: Person) -> A
         raise ConfigError("whoever looked at a patient does not settle the conflict while another specialist can")
     query = sa.select(LOOKS.c.id).where(LOOKS.c.item_id == item.id, LOOKS.c.person_id == person.id)
     own = write.connection.execute(query.where(LOOKS.c.adjudicates, LOOKS.c.undone_at.is_(None))).first()
-    return look(write.connection, own.id) if own else _begin(write, review, item.id, person, adjudicates=True)
+    if own:
+        return look(write.connection, own.id)
+    shown = any(a.saw_real_data for a in answers_about(write.connection, item.id))
+    return _begin(write, review, item.id, person, adjudicates=True, saw=shown)
 
 
 def may_adjudicate(connection: sa.Connection, item_id: int, person: Person) -> bool:
@@ -225,8 +232,9 @@ def conflicts_in(items: Sequence[Any], looks: Sequence[Any]) -> list[Any]:
 
 
 def answers_about(connection: sa.Connection, item_id: int) -> list[Any]:
-    """The blind answers a patient got, for whoever settles a conflict: without names."""
-    query = sa.select(LOOKS.c.answer, LOOKS.c.reason, LOOKS.c.note).where(
+    """The blind answers a patient got, for whoever settles a conflict: without names. Who reads one that carries the mark of
+    real-data flags carries it too."""
+    query = sa.select(LOOKS.c.answer, LOOKS.c.reason, LOOKS.c.note, LOOKS.c.saw_real_data).where(
         LOOKS.c.item_id == item_id, LOOKS.c.undone_at.is_(None), LOOKS.c.answer.is_not(None), ~LOOKS.c.adjudicates
     )
     return list(connection.execute(query.order_by(LOOKS.c.id)))
@@ -285,9 +293,9 @@ def settle(write: Write, item_id: int) -> None:
     """A verdict stands once all wanted looks agree, or a conflict was adjudicated."""
     item = write.connection.execute(sa.select(ITEMS).where(ITEMS.c.id == item_id)).one()
     given = write.connection.execute(
-        sa.select(LOOKS.c.answer, LOOKS.c.adjudicates).where(
-            LOOKS.c.item_id == item_id, LOOKS.c.undone_at.is_(None), LOOKS.c.answer.is_not(None)
-        )
+        sa.select(LOOKS.c.answer, LOOKS.c.adjudicates)
+        .where(LOOKS.c.item_id == item_id, LOOKS.c.undone_at.is_(None), LOOKS.c.answer.is_not(None))
+        .order_by(LOOKS.c.answered_at)
     ).all()
     settled = [k.answer for k in given if k.adjudicates]
     blind = {k.answer for k in given if not k.adjudicates}
@@ -296,7 +304,9 @@ def settle(write: Write, item_id: int) -> None:
     write.connection.execute(ITEMS.update().where(ITEMS.c.id == item_id).values(verdict=verdict))
 
 
-def _begin(write: Write, review: Review, item_id: int, person: Person, adjudicates: bool = False) -> Any:
+def _begin(
+    write: Write, review: Review, item_id: int, person: Person, adjudicates: bool = False, saw: bool = False
+) -> Any:
     row = {
         "id": secrets.token_hex(12),
         "item_id": item_id,
@@ -307,11 +317,15 @@ def _begin(write: Write, review: Review, item_id: int, person: Person, adjudicat
     row |= {
         "leased_until": write.now + LEASE,
         "adjudicates": adjudicates,
-        "saw_real_data": saw_real_data(write.connection, review, person),
+        "saw_real_data": saw or saw_real_data(write.connection, review, person),
         "note": "",
     }
     write.connection.execute(LOOKS.insert().values(**row))
-    return look(write.connection, str(row["id"]))
+    begun = look(write.connection, str(row["id"]))
+    assert begun is not None
+    if review.real_data:  # what is on the screen then is evidence from inside
+        write.log("real-data flags viewed", person.name, review=review.id, patient=begun.patient_id, look=begun.id)
+    return begun
 
 
 def _open_look(connection: sa.Connection, review: Review, person: Person) -> Any | None:

@@ -59,6 +59,7 @@ class Imported(Body):
     answer: Literal["accept", "reject"]
     reason: Text = ""
     note: Text = ""
+    saw_real_data: bool = False
 
 
 class Imports(Body):
@@ -93,6 +94,8 @@ class Approval(Verdict):
     """An approval, for some days."""
 
     days: int = Field(default=365, ge=1, le=1825)
+    seen: Text = ""
+    """`seen` of the proposal as it was looked at: nothing is signed when it has changed since."""
 
 
 class Cap(Body):
@@ -100,6 +103,44 @@ class Cap(Body):
 
     cap: float = Field(gt=0, le=1000)
     password: Text
+
+
+class Reauthenticated(Body):
+    """What needs the password once more."""
+
+    password: Text
+
+
+class Consent(Reauthenticated):
+    """Consent was withdrawn; the reason does not name the patient."""
+
+    reason: Text
+
+
+class Retention(Reauthenticated):
+    """Runs begun more than so many days ago."""
+
+    days: int = Field(ge=0, le=36_500)
+
+
+class Draft(Body):
+    """What was chosen and written so far."""
+
+    reason: Text = ""
+    note: Text = ""
+
+
+class Active(Body):
+    """Whether an account is open."""
+
+    active: bool
+
+
+class NewPassword(Body):
+    """One's own password."""
+
+    old: Text
+    new: Text
 
 
 class Root(Body):

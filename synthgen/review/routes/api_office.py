@@ -1,4 +1,4 @@
-"""The JSON API for officers and administrators: releases, budgets, the log, accounts."""
+"""The JSON API for officers: releases, budgets, the log."""
 
 from __future__ import annotations
 
@@ -9,20 +9,30 @@ from fastapi.responses import Response
 
 from privacy.budget import Budget
 from synthgen.errors import ConfigError
-from synthgen.review import log, outcome, people, releases
+from synthgen.review import erasure, log, outcome, people, releases
 from synthgen.review.access import ANYONE, SIGNED_IN, Me, Number, address, route
 from synthgen.review.dossier import blockers
 from synthgen.review.house import house
 from synthgen.review.people import Role, SignInRefused
 from synthgen.review.render import page
-from synthgen.review.routes.api_bodies import Acceptance, Approval, Cap, NewPerson, Proposal, Root, Verdict
+from synthgen.review.routes.api_bodies import (
+    Acceptance,
+    Approval,
+    Cap,
+    Consent,
+    Proposal,
+    Reauthenticated,
+    Retention,
+    Root,
+    Verdict,
+)
+from synthgen.review.routes.releases import bundle
 from synthgen.review.routes.signin import refusal
 
 Json = dict[str, Any]
 INSIDE: tuple[Role, ...] = ("scientist", "officer")
 OFFICER: tuple[Role, ...] = ("officer",)
 READERS: tuple[Role, ...] = ("officer", "admin")
-ADMIN: tuple[Role, ...] = ("admin",)
 
 
 @route("GET", "/api/openapi.json", ANYONE)
@@ -69,7 +79,8 @@ def api_release(request: Request, me: Me, number: Number) -> Json:
     context = home.context(found.run, rejected)
     in_the_way = [vars(b) for b in blockers(context, taken, unsettled)]
     about = {"release": number, "run": found.run, "state": state, "purpose": found.purpose}
-    return {**about, "blockers": in_the_way, "accepted": taken, "claim": context.claim.as_dict()}
+    seen = releases.shown(context, taken)
+    return {**about, "blockers": in_the_way, "accepted": taken, "claim": context.claim.as_dict(), "seen": seen}
 
 
 @route("POST", "/api/releases/{number}/accept", OFFICER)
@@ -86,7 +97,8 @@ def api_accept(request: Request, me: Me, number: Number, body: Acceptance) -> Js
 def api_approve(request: Request, me: Me, number: Number, body: Approval) -> Json:
     """Signs a release; answers with the signed statement."""
     home, found = house(request), _confirmed(request, me, number, body.password)
-    return releases.approve(home.database, home.run(found.run), found, body.reason, body.days, me, body.password)
+    run = home.run(found.run)
+    return releases.approve(home.database, run, found, body.reason, body.days, me, body.password, body.seen)
 
 
 @route("POST", "/api/releases/{number}/refuse", OFFICER)
@@ -107,6 +119,12 @@ def api_withdraw(request: Request, me: Me, number: Number, body: Verdict) -> Jso
         return {"withdrawn": number}
 
 
+@route("GET", "/api/releases/{number}/bundle", INSIDE)
+def api_bundle(request: Request, me: Me, number: Number) -> Response:
+    """The signed bundle, a zip file."""
+    return bundle(request, me, number)
+
+
 @route("GET", "/api/privacy", OFFICER)
 def api_privacy(request: Request) -> Json:
     """What each cohort's patients have given, and the ledger's root."""
@@ -114,6 +132,42 @@ def api_privacy(request: Request) -> Json:
     spent = [{"cohort": s.dataset, "epsilon": s.micro_epsilon / 1e6, "delta": s.delta, "runs": s.runs} for s in rows]
     caps = [{"cap": s.cap.epsilon if s.cap else None} for s in rows]
     return {"cohorts": [a | b for a, b in zip(spent, caps, strict=True)], "root": root}
+
+
+@route("POST", "/api/privacy/verify", OFFICER)
+def api_verify_ledger(request: Request, me: Me, body: Root) -> Json:
+    """Recomputes every hash of the ledger."""
+    home = house(request)
+    found = home.workspace.ledger().verify(body.root.strip() or None)
+    with home.database.write() as write:
+        write.log("ledger verified", me.name, sound=found.ok, entries=found.entries)
+    return {"sound": found.ok, "entries": found.entries, "root": found.root, "text": found.text}
+
+
+@route("GET", "/api/privacy/{dataset}", OFFICER)
+def api_history(request: Request, dataset: str) -> Json:
+    """Every entry of the ledger about a cohort, oldest first."""
+    found = house(request).workspace.ledger().history(dataset)
+    if not found:
+        raise ConfigError("the ledger knows no such cohort")
+    return {"cohort": dataset, "history": [{"number": e.number, **e.content} for e in found]}
+
+
+@route("POST", "/api/privacy/{dataset}/consent", OFFICER)
+def api_withdraw_consent(request: Request, me: Me, dataset: str, body: Consent) -> Json:
+    """Erases models and recorded answers of every run on a cohort."""
+    home = house(request)
+    _confirm(request, me, body.password)
+    erased = erasure.withdraw_consent(home.database, home.workspace, dataset, body.reason, me)
+    return {"cohort": dataset, "erased": erased, "meaning": erasure.MEANING}
+
+
+@route("POST", "/api/privacy/{dataset}/retention", OFFICER)
+def api_end_retention(request: Request, me: Me, dataset: str, body: Retention) -> Json:
+    """Erases models and recorded answers of the older runs on a cohort."""
+    home = house(request)
+    _confirm(request, me, body.password)
+    return {"cohort": dataset, "erased": erasure.retain(home.database, home.workspace, dataset, body.days, me)}
 
 
 @route("POST", "/api/privacy/{dataset}/cap", OFFICER)
@@ -153,19 +207,11 @@ def api_verify(request: Request, me: Me, body: Root) -> Json:
     return {"sound": found.ok, "entries": found.entries, "root": found.root, "text": found.text}
 
 
-@route("GET", "/api/people", ADMIN)
-def api_people(request: Request) -> Json:
-    """All accounts."""
-    with house(request).database.read() as connection:
-        found = people.everybody(connection)
-    return {"people": [{"name": p.name, "role": p.role, "open": p.active, "public_key": p.public_key} for p in found]}
-
-
-@route("POST", "/api/people", ADMIN)
-def api_add(request: Request, me: Me, body: NewPerson) -> Json:
-    """A new account."""
-    person = people.add(house(request).database, body.name, body.role, body.password, by=me.name)
-    return {"name": person.name, "role": person.role}
+@route("POST", "/api/log/checkpoint", OFFICER)
+def api_checkpoint(request: Request, me: Me, body: Reauthenticated) -> Json:
+    """The log's root, signed, to be kept outside."""
+    _confirm(request, me, body.password)
+    return log.checkpoint(house(request).database, me, body.password)
 
 
 def _confirmed(request: Request, me: Me, number: int, password: str) -> releases.Release:

@@ -15,7 +15,7 @@ from starlette.background import BackgroundTask
 from synthgen.release import BUNDLE
 from synthgen.review import outcome, people, releases, reviews
 from synthgen.review.access import Me, Number, Text, address, route
-from synthgen.review.approval import write_zip
+from synthgen.review.approval import faults_of, write_zip
 from synthgen.review.dossier import blockers, inconclusive, left_out, worst_subgroup
 from synthgen.review.house import House, house
 from synthgen.review.people import Role, SignInRefused
@@ -66,6 +66,7 @@ def one(request: Request, me: Me, number: Number) -> Response:
         "context": context,
         "blockers": blockers(context, known["accepted"], unsettled),
         "open": inconclusive(context),
+        "seen": releases.shown(context, known["accepted"]),
         "worst": worst_subgroup(context),
         "left_out": left_out(context),
         "difference": [(k, before.get(k), v) for k, v in now.items() if before.get(k) != v] if before else None,
@@ -86,10 +87,16 @@ def accept(request: Request, me: Me, number: Number, finding: Text, reason: Text
 
 @route("POST", "/releases/{number}/approve", ("officer",))
 def approve(
-    request: Request, me: Me, number: Number, reason: Text, password: Text, days: Annotated[int, Form()] = 365
+    request: Request,
+    me: Me,
+    number: Number,
+    reason: Text,
+    password: Text,
+    days: Annotated[int, Form()] = 365,
+    seen: Text = "",
 ) -> Response:
     home, found = _decided_by(request, me, number, password)
-    releases.approve(home.database, home.run(found.run), found, reason, days, me, password)
+    releases.approve(home.database, home.run(found.run), found, reason, days, me, password, seen)
     return see(f"/releases/{number}")
 
 
@@ -118,8 +125,11 @@ def bundle(request: Request, me: Me, number: Number) -> Response:
             raise HTTPException(409, "Only a release that is approved, and not expired, can be taken along.")
         write.log("bundle taken", me.name, release=number, run=found.run)
     folder = Path(tempfile.mkdtemp())
-    target = folder / f"synthgen-{found.run}.zip"
-    write_zip(home.run(found.run).folder / BUNDLE, json.loads(found.approval), target)
+    target, approval = folder / f"synthgen-{found.run}.zip", json.loads(found.approval)
+    write_zip(home.run(found.run).folder / BUNDLE, approval, target)
+    if faults := faults_of(target, approval["statement"]["key"]):
+        _gone(target)
+        raise HTTPException(409, f"The bundle is not the one that was signed: {'; '.join(faults)}.")
     return FileResponse(
         target, filename=target.name, media_type="application/zip", background=BackgroundTask(_gone, target)
     )

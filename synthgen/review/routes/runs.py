@@ -109,7 +109,7 @@ def compare(
         write.log("runs compared", me.name, runs=[first.id, second.id])
     left, right = ({f.name: f for f in r.findings} for r in (first, second))
     rows = [(name, left.get(name), right.get(name)) for name in dict.fromkeys([*left, *right])]
-    return page(request, "compare.html", a=first, b=second, settings=_settings(first, second), rows=rows)
+    return page(request, "compare.html", a=first, b=second, settings=different(first, second), rows=rows)
 
 
 def _left(run: Run) -> list[str]:
@@ -118,7 +118,7 @@ def _left(run: Run) -> list[str]:
     return [stage for stage in STAGES if stage not in done]
 
 
-def _settings(a: Run, b: Run) -> list[tuple[str, Any, Any]]:
+def different(a: Run, b: Run) -> list[tuple[str, Any, Any]]:
     """What the two jobs and plans say, where it differs."""
     first, second = ({**r.job.model_dump(mode="json"), "epsilon spent": r.plan.epsilon} for r in (a, b))
     hidden = ("cohort", "data")

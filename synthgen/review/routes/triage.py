@@ -109,9 +109,9 @@ def undo(request: Request, me: Me, review_id: Number) -> Response:
 def picture(request: Request, me: Me, look_id: str, number: Number) -> Response:
     """One picture of the patient one is looking at, as PNG; from 1 in the order of the page."""
     home = house(request)
-    with home.database.write() as write:
-        look = triage.own_look(write.connection, look_id, me)
-        review = reviews.find(write.connection, look.review_id)
+    with home.database.read() as connection:
+        look = triage.own_look(connection, look_id, me)
+        review = reviews.find(connection, look.review_id)
     pictures = record_of(home, review.run, look).pictures
     if not 1 <= number <= len(pictures):
         raise HTTPException(404, "There is no such picture.")

@@ -1,4 +1,4 @@
-"""The JSON API for scientists and specialists: the same actions as the pages, and the same functions behind them."""
+"""The JSON API of reviews: the same actions as the pages, and the same functions behind them."""
 
 from __future__ import annotations
 
@@ -10,104 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import Request
+from fastapi.responses import Response
 
-from synthgen.errors import ConfigError
-from synthgen.review import exchange, jobs, people, reviews, sessions, triage
-from synthgen.review.access import ANYONE, SIGNED_IN, Me, Number, address, bearer, route
+from synthgen.review import exchange, reviews, triage
+from synthgen.review.access import Me, Number, route
 from synthgen.review.house import house
 from synthgen.review.outcome import outcome
-from synthgen.review.people import Role, SignInRefused
+from synthgen.review.people import Role
 from synthgen.review.reviews import Wish
-from synthgen.review.routes.api_bodies import Decision, Imports, NewJob, NewReview, SignIn
-from synthgen.review.routes.signin import refusal
-from synthgen.review.routes.triage import record_of
+from synthgen.review.routes.api_bodies import Decision, Draft, Imports, NewReview
+from synthgen.review.routes.triage import picture, record_of
 
 if TYPE_CHECKING:
+    from synthgen.review.house import House
     from synthgen.review.records import Record, Row
 
 Json = dict[str, Any]
-INSIDE: tuple[Role, ...] = ("scientist", "officer")
 READERS: tuple[Role, ...] = ("specialist", "scientist", "officer")
 SPECIALIST: tuple[Role, ...] = ("specialist",)
 SCIENTIST: tuple[Role, ...] = ("scientist",)
-
-
-@route("POST", "/api/signin", ANYONE)
-def api_sign_in(request: Request, body: SignIn) -> Json:
-    """A bearer token for the calls below."""
-    database = house(request).database
-    try:
-        person = people.sign_in(database, body.name, body.password, address(request))
-    except SignInRefused as error:
-        raise refusal(error) from None
-    return {"token": sessions.begin(database, person, "api"), "role": person.role}
-
-
-@route("POST", "/api/signout", SIGNED_IN)
-def api_sign_out(request: Request, me: Me) -> Json:
-    """Ends the token."""
-    sessions.end(house(request).database, bearer(request), me)
-    return {"signed_out": me.name}
-
-
-@route("GET", "/api/runs", INSIDE)
-def api_runs(request: Request) -> Json:
-    """All runs, oldest first."""
-    runs = house(request).workspace.runs()
-    return {"runs": [{"run": r.id, "epsilon": r.plan.epsilon, "stages": r.stages} for r in runs]}
-
-
-@route("GET", "/api/runs/{run_id}", INSIDE)
-def api_run(request: Request, me: Me, run_id: str) -> Json:
-    """A run's plan and findings. Findings read real data: internal."""
-    home = house(request)
-    found = home.run(run_id)
-    with home.database.write() as write:
-        write.log("run viewed", me.name, run=found.id)
-    findings = [asdict(f) | {"name": f.name} for f in found.findings]
-    return {"run": found.id, "plan": found.plan.as_dict(), "stages": found.stages, "findings": findings}
-
-
-@route("GET", "/api/jobs", INSIDE)
-def api_jobs(request: Request) -> Json:
-    """The queue, newest first."""
-    with house(request).database.read() as connection:
-        return {"jobs": [jobs.as_row(q) for q in jobs.everything(connection)]}
-
-
-@route("POST", "/api/jobs", SCIENTIST)
-def api_submit(request: Request, me: Me, body: NewJob) -> Json:
-    """Queues a job of the jobs folder."""
-    home = house(request)
-    offered = jobs.offered(home.jobs)
-    if body.job not in offered:
-        raise ConfigError("there is no such job in the jobs folder")
-    wanted = jobs.changed(offered[body.job], body.epsilon, body.patients, body.seed)
-    with home.database.write() as write:
-        return {"job": jobs.submit(write, wanted, me)}
-
-
-@route("GET", "/api/jobs/{number}", INSIDE)
-def api_job(request: Request, number: Number) -> Json:
-    """One job: its stage, progress and epsilon spent."""
-    with house(request).database.read() as connection:
-        return jobs.as_row(jobs.find(connection, number))
-
-
-@route("POST", "/api/jobs/{number}/cancel", SCIENTIST)
-def api_cancel(request: Request, me: Me, number: Number) -> Json:
-    """Stops an own job."""
-    with house(request).database.write() as write:
-        jobs.cancel(write, number, me)
-        return jobs.as_row(jobs.find(write.connection, number))
-
-
-@route("POST", "/api/jobs/{number}/resume", SCIENTIST)
-def api_resume(request: Request, me: Me, number: Number) -> Json:
-    """Lets an own job go on."""
-    with house(request).database.write() as write:
-        jobs.resume(write, number, me)
-        return jobs.as_row(jobs.find(write.connection, number))
 
 
 @route("GET", "/api/reviews", READERS)
@@ -137,6 +58,7 @@ def api_review(request: Request, me: Me, review_id: Number) -> Json:
     with house(request).database.read() as connection:
         review = reviews.find(connection, review_id)
         row = asdict(review) | asdict(triage.standing(connection, review, me, time.time()))
+        row["conflicts"] = [item.position for item in triage.conflicts(connection, review)]
         blind = me.role == "specialist" and review.closed_at is None
         return row if blind else row | {"outcome": asdict(outcome(connection, review))}
 
@@ -159,10 +81,19 @@ def api_look(request: Request, me: Me, review_id: Number) -> Json:
         standing = triage.standing(write.connection, review, me, write.now)
     if look is None:
         return {"look": None, "standing": asdict(standing)}
-    record = record_of(home, review.run, look)
-    patient = {"patient": record.patient, "tables": _addressed(record, look.id)}
-    about = {"look": look.id, "position": look.position, "patient_id": look.patient_id, "flags": json.loads(look.flags)}
-    return {**about, **patient, "standing": asdict(standing)}
+    return _shown(home, review, look) | {"standing": asdict(standing)}
+
+
+@route("POST", "/api/reviews/{review_id}/conflicts/{position}", SPECIALIST)
+def api_adjudicate(request: Request, me: Me, review_id: Number, position: Number) -> Json:
+    """A look that settles a conflict, with what was answered, without names."""
+    home = house(request)
+    with home.database.write() as write:
+        review = reviews.find(write.connection, review_id)
+        look = triage.adjudicate(write, review, position, me)
+        answers = triage.answers_about(write.connection, look.item_id)
+    said = [{"answer": a.answer, "reason": a.reason, "note": a.note} for a in answers]
+    return _shown(home, review, look) | {"answers": said}
 
 
 @route("POST", "/api/looks/{look_id}", SPECIALIST)
@@ -170,6 +101,28 @@ def api_decide(request: Request, me: Me, look_id: str, body: Decision) -> Json:
     """Answers a look. Answering twice changes nothing: `changed` is false then."""
     with house(request).database.write() as write:
         return {"changed": triage.answer(write, look_id, me, body.answer, body.reason, body.note)}
+
+
+@route("GET", "/api/looks/{look_id}/pictures/{number}", SPECIALIST)
+def api_picture(request: Request, me: Me, look_id: str, number: Number) -> Response:
+    """One picture of the patient one is looking at, as PNG; from 1 in the order of the tables."""
+    return picture(request, me, look_id, number)
+
+
+@route("POST", "/api/looks/{look_id}/draft", SPECIALIST)
+def api_draft(request: Request, me: Me, look_id: str, body: Draft) -> Json:
+    """Keeps what was chosen and written so far, and the lease."""
+    with house(request).database.write() as write:
+        triage.draft(write, look_id, me, body.reason, body.note)
+        return {"kept": look_id}
+
+
+@route("POST", "/api/looks/{look_id}/opinion", SPECIALIST)
+def api_second_opinion(request: Request, me: Me, look_id: str) -> Json:
+    """Asks that one more person looks at this patient; once a look."""
+    with house(request).database.write() as write:
+        triage.second_opinion(write, look_id, me)
+        return {"asked": look_id}
 
 
 @route("POST", "/api/looks/{look_id}/skip", SPECIALIST)
@@ -206,13 +159,20 @@ def api_import(request: Request, me: Me, review_id: Number, body: Imports) -> Js
         return {"new": exchange.take_in(write, review, rows, me, body.source)}
 
 
+def _shown(home: House, review: reviews.Review, look: Any) -> Json:
+    """A look with its flags and the patient's whole record."""
+    record = record_of(home, review.run, look)
+    about = {"look": look.id, "position": look.position, "patient_id": look.patient_id, "flags": json.loads(look.flags)}
+    return {**about, "patient": record.patient, "tables": _addressed(record, look.id)}
+
+
 def _addressed(record: Record, look_id: str) -> dict[str, list[Row]]:
     """The patient's tables with the address of each picture in its cell."""
     numbers = itertools.count(1)
     return {
         name: [
             {
-                key: f"/looks/{look_id}/pictures/{next(numbers)}" if isinstance(cell, np.ndarray) else cell
+                key: f"/api/looks/{look_id}/pictures/{next(numbers)}" if isinstance(cell, np.ndarray) else cell
                 for key, cell in row.items()
             }
             for row in rows
