@@ -5,6 +5,7 @@ The patient is the unit everywhere: what is resampled or counted are patients, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,15 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == trials else middle + half
     return Rate(share, float(low), float(high), trials)
+
+
+def mean_of(rates: Sequence[Rate]) -> Rate:
+    """The mean of independent rates; the squares of the distances to their limits add (Zou & Donner 2008)."""
+    count = len(rates)
+    value = sum(r.value for r in rates) / count
+    below = sum((r.value - r.low) ** 2 for r in rates) ** 0.5 / count
+    above = sum((r.high - r.value) ** 2 for r in rates) ** 0.5 / count
+    return Rate(value, value - below, value + above, sum(r.n for r in rates))
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:

@@ -152,6 +152,28 @@ def test_the_three_risks_see_a_copy_and_not_a_fresh_sample():
         assert [r.difference.low > 0.1 for r in results] == [seen] * 3
 
 
+def test_to_name_the_common_category_is_no_success():
+    """Everybody lies on their own synthetic patient but for the secret, and all but two secrets of forty are common."""
+    known, secret = np.arange(40.0)[:, None], (np.arange(40) < 2).astype(float)[:, None]
+    real = np.hstack([known, secret])
+    rng, discrete = np.random.default_rng(0), np.array([False, True])
+    told = attribute_inference(real, real, real, discrete, 1, rng)
+    assert (told.attack.value, told.control.value) == (1.0, 1.0)
+    never = attribute_inference(real, real, np.hstack([known, 0 * secret]), discrete, 1, rng)
+    assert never.attack.value == 0.5
+    nobody = attribute_inference(real, real[2:], real, discrete, 1, rng)  # no control has the rare one
+    assert nobody.attack.value == pytest.approx(0.75)  # of the common one all, of the rare one unknown
+    assert nobody.difference.low < 0 < nobody.difference.high
+
+
+def test_one_column_alone_singles_out_by_its_very_number():
+    rng = np.random.default_rng(0)
+    train, holdout = rng.random((40, 2)), rng.random((40, 2))
+    result = singling_out(train, holdout, train[:20], np.array([False, False]), rng, 1)
+    assert (result.attack.value, result.attack.n) == (1.0, 40)  # no description is counted twice
+    assert result.control.value == 0
+
+
 def test_every_description_fits_one_synthetic_patient_and_the_control_is_as_large():
     train, holdout, fresh, discrete, rng = records(4)
     result = singling_out(train, holdout[:30], fresh, discrete, rng, 3)

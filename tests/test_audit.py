@@ -47,18 +47,28 @@ def failed(findings: list[Finding]) -> list[str]:
 
 
 # Conviction and acquittal -------------------------------------------------------------------------------------------------
+ATTACKS = {
+    "membership/auc_distance", "membership/auc_density_ratio", "membership/auc_classifier", "subgroups/worst_auc",
+    "copies/copied", "copies/nearest_is_trained", "singling_out/one_column", "singling_out/several_columns",
+    "linkability/halves", "attribute_inference/status", "attribute_inference/ascites",
+}  # fmt: skip
+"""All that judge on PBC; k-map and the rates of true positives are for information."""
+
+
+def verdicts(findings: list[Finding]) -> dict[str, str]:
+    return {f"{f.check}/{f.metric}": f.verdict for f in findings}
+
+
 def test_a_bootstrap_copy_is_red_all_over_and_every_patient_is_flagged():
+    """The one exception: 156 patients are too few to convict by ascites, which a tenth of them have."""
     train, holdout = halves()
     copy = bootstrap(train, 156, np.random.default_rng(1))
     with at_most(500):
-        findings, flags = audited(pbc(), train, holdout, copy)
-    assert {n.split("/")[0] for n in failed(findings)} == {
-        "membership",
-        "copies",
-        "subgroups",
-        "singling_out",
-        "linkability",
-    }
+        findings, flags = audited(pbc(), train, holdout, copy, depth="standard")
+    found = verdicts(findings)
+    assert found.keys() >= ATTACKS
+    assert {name for name in ATTACKS if found[name] != "fail"} <= {"attribute_inference/ascites"}
+    assert found["attribute_inference/ascites"] != "pass"
     assert {f.patient_id for f in flags} == set(copy.ids)
     assert all(f.severity == "severe" and f.reads_real_data and f.reason == "copy" for f in flags)
 
@@ -66,10 +76,12 @@ def test_a_bootstrap_copy_is_red_all_over_and_every_patient_is_flagged():
 def test_half_the_holdout_against_the_other_half_is_green():
     train, holdout = halves()
     ids = np.random.default_rng(2).permutation(np.array(holdout.ids, dtype=object))
-    findings, flags = audited(pbc(), train, holdout.of(ids[:78]), renamed(holdout, ids[78:]))
-    judged = [f for f in findings if f.check in ("membership", "copies") and f.verdict != "information"]
-    assert {f.verdict for f in judged} == {"pass"}
-    assert not failed(findings)
+    findings, flags = audited(pbc(), train, holdout.of(ids[:78]), renamed(holdout, ids[78:]), depth="standard")
+    found = verdicts(findings)
+    few = {"subgroups/worst_auc", "attribute_inference/status", "attribute_inference/ascites"}
+    assert {found[name] for name in ATTACKS - few} == {"pass"}
+    assert found["subgroups/worst_auc"] == "information"  # it convicts or says nothing
+    assert "fail" not in found.values()
     assert flags == []
 
 
@@ -134,6 +146,7 @@ def test_the_verdict_on_a_risk():
     assert risk_verdict(risk((22, 100), (20, 100), (10, 100)), -0.1) == "pass"
     assert risk_verdict(risk((35, 100), (20, 100), (10, 100)), 0.02) == "inconclusive"
     assert risk_verdict(risk((2, 8), (2, 8), (1, 8)), -0.5) == "inconclusive"
+    assert risk_verdict(risk((98, 100), (96, 100), (90, 100)), -0.1) == "inconclusive"  # nothing is left to be seen
 
 
 def test_findings_are_for_inside_and_hold_no_value_of_a_patient():

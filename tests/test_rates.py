@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, binomtest, mannwhitneyu
 
 from privacy.errors import ConfigError
-from privacy.rates import auc, auc_interval, clopper_pearson, wilson
+from privacy.rates import Rate, auc, auc_interval, clopper_pearson, mean_of, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (10, 10), (7, 156), (1, 1)])
@@ -44,6 +44,12 @@ def test_a_rate_beyond_its_trials_is_refused(wrong: tuple[int, int]):
     for interval in (clopper_pearson, wilson):
         with pytest.raises(ConfigError, match="successes <= trials"):
             interval(*wrong)
+
+
+def test_a_mean_of_rates_has_the_width_of_a_mean():
+    one, other = Rate(0.5, 0.2, 0.9, 10), Rate(0.7, 0.3, 1.0, 30)
+    assert vars(mean_of([one])) == pytest.approx(vars(one))
+    assert vars(mean_of([one, other])) == pytest.approx({"value": 0.6, "low": 0.35, "high": 0.85, "n": 40})
 
 
 def test_the_area_is_mann_whitneys_with_ties_counted_half():

@@ -13,12 +13,15 @@ Floats = NDArray[np.float64]
 
 
 def density_ratio_scores(
-    members: Floats, controls: Floats, synthetic: Floats, rng: np.random.Generator, components: int = 6, folds: int = 5
+    members: Floats, controls: Floats, synthetic: Floats, rng: np.random.Generator, components: int = 16, folds: int = 5
 ) -> tuple[Floats, Floats]:
     """([members], [controls]) log density ratios.
 
     Controls double as the reference: in each fold, a fifth of the controls and of the members are scored against the other
     controls. A control is never part of its own reference, and a member's reference is no larger than a control's.
+
+    Args:
+        components: 6 found a bootstrap copy of 156 simulated patients with an AUC of .64, 16 of .78, 24 of .80.
     """
     centre, axes = _principal(synthetic, components)
     members, controls, synthetic = ((x - centre) @ axes for x in (members, controls, synthetic))

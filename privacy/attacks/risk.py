@@ -33,10 +33,14 @@ class Risk:
 def risk(
     attack: tuple[int, int], control: tuple[int, int], baseline: tuple[int, int], confidence: float = 0.95
 ) -> Risk:
-    """From (successes, tries) of each. The interval of the difference is Newcombe's (1998, method 10) from Wilson's."""
-    a, c, b = (wilson(*counts, confidence) for counts in (attack, control, baseline))
-    value = a.value - c.value
-    low = value - ((a.value - a.low) ** 2 + (c.high - c.value) ** 2) ** 0.5
-    high = value + ((a.high - a.value) ** 2 + (c.value - c.low) ** 2) ** 0.5
-    excess = max(-1.0, value / (1 - c.value)) if c.value < 1 else 0.0
-    return Risk(a, c, b, Rate(value, low, high, a.n + c.n), excess)
+    """From (successes, tries) of each."""
+    return compared(*(wilson(*counts, confidence) for counts in (attack, control, baseline)))
+
+
+def compared(attack: Rate, control: Rate, baseline: Rate) -> Risk:
+    """The interval of the difference is Newcombe's (1998, method 10) from the intervals of the two."""
+    value = attack.value - control.value
+    low = value - ((attack.value - attack.low) ** 2 + (control.high - control.value) ** 2) ** 0.5
+    high = value + ((attack.high - attack.value) ** 2 + (control.value - control.low) ** 2) ** 0.5
+    excess = max(-1.0, value / (1 - control.value)) if control.value < 1 else 0.0
+    return Risk(attack, control, baseline, Rate(value, low, high, attack.n + control.n), excess)

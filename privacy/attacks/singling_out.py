@@ -1,8 +1,8 @@
 """Singling out: does a description that fits exactly one synthetic patient fit exactly one training patient? (Giomi et al. 2023)
 
 Descriptions are taken from synthetic patients: of a few columns at random, the patient's own category, and `at least` or `at
-most` their number, whichever side of the median it lies on. Control: the same descriptions on equally many holdout
-patients. Baseline: the same, of patients whose columns were shuffled.
+most` their number, whichever side of the median it lies on; of one column alone, their very number. Control: the same
+descriptions on equally many holdout patients. Baseline: the same, of patients whose columns were shuffled.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def singling_out(
     )
 
 
-Description = list[tuple[int, str, float]]
+Description = tuple[tuple[int, str, float], ...]
 """(column, sign, value) of each condition."""
 
 
@@ -50,19 +50,20 @@ def _descriptions(
     """Conjunctions that fit exactly one patient of the cohort."""
     present = ~np.isnan(cohort)
     median = np.array([np.median(c[p]) if p.any() else 0.0 for c, p in zip(cohort.T, present.T, strict=True)])
-    found: list[Description] = []
+    alone = columns == 1
+    found: dict[Description, None] = {}
     for _ in range(20 * wanted):
         if len(found) == wanted:
             break
         patient = cohort[rng.integers(len(cohort))]
-        description = [
-            (int(c), "=" if discrete[c] else ">" if patient[c] >= median[c] else "<", float(patient[c]))
+        description = tuple(
+            (int(c), "=" if discrete[c] or alone else ">" if patient[c] >= median[c] else "<", float(patient[c]))
             for c in rng.choice(cohort.shape[1], columns, replace=False)
             if not np.isnan(patient[c])
-        ]
+        )
         if description and _fits(cohort, description).sum() == 1:
-            found.append(description)
-    return found
+            found[description] = None
+    return list(found)
 
 
 def _isolated(real: Floats, descriptions: list[Description]) -> int:

@@ -87,7 +87,7 @@ def _secrets(dictionary: Dictionary, names: Sequence[str]) -> list[str]:
 WORDS = {
     "singling_out": "descriptions that fit exactly one synthetic patient fit exactly one",
     "linkability": "two halves of a record are put together rightly for a",
-    "attribute_inference": "the likest synthetic patient tells the secret of a",
+    "attribute_inference": "where it is surest, and each category of the secret counting alike, it names the secret of a",
 }
 
 
@@ -120,11 +120,12 @@ def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
 
 
 def risk_verdict(result: Risk, corrected_low: float) -> Verdict:
-    """Fail: surely more than tolerated. Pass: no more than chance, on enough tries to have seen a quarter. Else inconclusive."""
+    """Fail: surely more than tolerated. Pass: no more than chance, where a quarter could have been seen: on enough tries, and
+    holdout patients are not told so well that there is no quarter left. Else inconclusive."""
     if corrected_low > TOLERATED:
         return "fail"
     gap = result.difference
-    resolved = max(gap.high - gap.value, gap.value - gap.low) <= RESOLVED
+    resolved = max(gap.high - gap.value, gap.value - gap.low) <= RESOLVED <= 1 - result.control.value
     return "pass" if resolved and corrected_low <= 0 else "inconclusive"
 
 
