@@ -10,17 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
+import review_postgres
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from synthgen.review import passwords, people
 from synthgen.review.app import create_app
 from synthgen.review.database import Database
-from synthgen.workspace import DATABASE, Workspace
+from synthgen.workspace import Workspace
 
 PASSWORD = "correct horse battery"
 PEOPLE = {
-    "sam": "scientist", "sue": "scientist", "ana": "specialist", "bea": "specialist", "cora": "specialist",
+    "sam": "scientist", "sue": "scientist", "ana": "specialist", "bea": "specialist", "cora": "specialist", "dora": "specialist",
     "olga": "officer", "otto": "officer", "adam": "admin", "abel": "admin",
 }  # fmt: skip
 BASE = "http://localhost"
@@ -31,7 +32,7 @@ def _prepared() -> Path:
     """A workspace with an account for each of `PEOPLE`."""
     folder = Path(mkdtemp(prefix="synthgen-review-")) / "workspace"
     patch = pytest.MonkeyPatch()
-    patch.delenv(DATABASE, raising=False)
+    review_postgres.made(folder)
     patch.setattr(passwords, "hashed", quickly)
     database = Database(Workspace(folder))
     for name, role in PEOPLE.items():
@@ -49,8 +50,15 @@ def quickly(password: str) -> str:
 
 def workspace(folder: Path) -> Workspace:
     """A copy of the prepared workspace."""
-    shutil.copytree(_prepared(), folder / "workspace")
-    return Workspace(folder / "workspace")
+    return copy(Workspace(_prepared()), folder)
+
+
+def copy(template: Workspace, folder: Path) -> Workspace:
+    """The same workspace once more, database and all."""
+    shutil.copytree(template.root, folder / "workspace")
+    place = Workspace(folder / "workspace")
+    review_postgres.copied(template.root, place.root)
+    return place
 
 
 def app(folder: Path) -> FastAPI:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 import review_house
@@ -12,7 +11,6 @@ from review_house import Asker
 
 from synthgen.review.access import OWN_PASSWORD_FIRST, ROUTES
 from synthgen.review.app import create_app
-from synthgen.workspace import Workspace
 
 ROLES = {"s": "sam", "p": "ana", "o": "olga", "a": "adam"}
 """scientist, specialist, officer, admin."""
@@ -174,8 +172,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def app(template, tmp_path):
-    shutil.copytree(template.root, tmp_path / "workspace")
-    return create_app(Workspace(tmp_path / "workspace"))
+    return create_app(review_house.copy(template, tmp_path))
 
 
 def prepared(app) -> dict[str, str]:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shutil
 
 import pytest
 import review_house
@@ -17,7 +16,6 @@ from review_house import PASSWORD, Asker
 
 from synthgen.review.app import create_app
 from synthgen.review.routes import api_bodies
-from synthgen.workspace import Workspace
 
 CASES = int(os.environ.get("SYNTHGEN_API_CASES", "100"))
 """Generated requests for each role; the full number is 1,000."""
@@ -31,8 +29,7 @@ def template(tmp_path_factory):
 
 
 def fresh(template, folder):
-    shutil.copytree(template.root, folder / "workspace")
-    return create_app(Workspace(folder / "workspace"))
+    return create_app(review_house.copy(template, folder))
 
 
 @pytest.fixture

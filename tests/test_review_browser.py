@@ -1,23 +1,24 @@
-"""The review house in a real browser: the flows that people go through, each test one flow.
+"""The review house in a real browser: the 25 flows that people go through, each test one flow.
 
- 1 sign in and out by keyboard     10 note and reason outlive the tab     18 a scientist opens a review
- 2 100 patients, keyboard alone    11 help, and Escape                    19 a scientist queues and cancels a job
- 3 reject with a reason            12 second opinion                      20 officer: accept, approve, sign
- 4 reject without one              13 two reviewers, blind                21 tampered bundle refused
- 5 skip                            14 conflict settled                    22 officer withdraws
- 6 undo ten                        15 tablet                              23 log: verify, checkpoint
- 7 double click                    16 contrast and names (AA)             24 no other machine, no complaint
- 8 back button                     17 screen-reader order                 25 hostile text is only text
+ 1 sign in and out by keyboard      10 note and reason outlive the tab      18 a scientist opens and closes a review, by keyboard
+ 2 100 patients by keyboard alone   11 help, and Escape                     19 a scientist queues and cancels a job
+ 3 reject with a reason and a note  12 a second opinion                     20 an officer accepts and signs, by keyboard
+ 4 reject without a reason          13 two reviewers, blind                 21 a tampered bundle is refused
+ 5 skip                             14 a conflict is settled                22 an officer withdraws
+ 6 undo ten                         15 a tablet, by touch                   23 the log verified, a checkpoint taken along
+ 7 double click                     16 the server killed mid-decision       24 no other machine, no complaint
+ 8 back button                      17 screen-reader order                  25 hostile text is only text
  9 two tabs on one patient
 
-The server that is killed mid-decision is in test_review_hardening.py.
+What holds for every page (contrast, names, widths) is in test_review_pages.py; 500 decisions under kill -9 in
+test_review_hardening.py.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
+import time
 import zipfile
 
 import pytest
@@ -113,6 +114,26 @@ def review(app):
     return fresh
 
 
+@pytest.fixture
+def proposal(app, review) -> str:
+    """The number of a release that waits for an officer; what was proposed or signed before has ended, and no review is open."""
+    sam, olga = Asker(app, "sam"), Asker(app, "olga")
+    sam.post(f"/reviews/{review()}/close")
+    for found in sam.call("GET", "/releases").json()["releases"]:
+        end = {"proposed": "refuse", "approved": "withdraw"}.get(found["state"])
+        if end:
+            olga.call("POST", f"/releases/{found['id']}/{end}", {"reason": "the next test", "password": PASSWORD})
+    body = {"run": app.state.house.workspace.run().id, "purpose": "a methods course"}
+    return str(sam.call("POST", "/releases", body).json()["release"])
+
+
+def signed_by_olga(app, number: str) -> None:
+    olga = Asker(app, "olga")
+    olga.call("POST", f"/releases/{number}/accept", {"finding": "subgroup/worst_auc", "reason": "few men"})
+    answer = olga.call("POST", f"/releases/{number}/approve", {"reason": "the claim holds", "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+
+
 def looks(app, number: int, answered: bool = True):
     with app.state.house.database.read() as connection:
         query = LOOKS.select().join(ITEMS, ITEMS.c.id == LOOKS.c.item_id).where(ITEMS.c.review_id == number)
@@ -135,8 +156,31 @@ def press(page, *keys: str) -> None:
             page.keyboard.press(key)
 
 
+def tab_to(page, target) -> None:
+    """Moves the focus by the tab key alone, and sees that it shows."""
+    for _ in range(150):
+        if target.evaluate("e => e === document.activeElement"):
+            assert target.evaluate("e => getComputedStyle(e).outlineStyle") != "none"
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError("the tab key does not lead there")
+
+
+def follow(page, target) -> None:
+    """Goes to a link or a button by keyboard and takes it."""
+    tab_to(page, target)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
 def patient(page) -> str:
     return page.locator("h1 .mono").inner_text()
+
+
+def test_each_of_the_25_flows_that_are_listed_is_a_test():
+    listed = {int(n) for n in re.findall(r"(?:\n *| {2,})(\d{1,2}) \w", __doc__ or "")}
+    written = [int(name[5:7]) for name in globals() if re.match(r"test_\d\d_", name)]
+    assert sorted(written) == sorted(listed) == list(range(1, 26))
 
 
 def test_01_signing_in_and_out_by_keyboard(browser, server):
@@ -289,9 +333,9 @@ def test_12_a_second_opinion_is_asked_once(visit, review, app):
     assert wanted == 2
 
 
-def test_13_and_14_two_reviewers_are_blind_and_a_third_settles_their_conflict(visit, review, app):
+def test_13_two_reviewers_are_blind(visit, review):
     number = review(most=1)
-    ana, bea, cora = visit("ana"), visit("bea"), visit("cora")
+    ana, bea = visit("ana"), visit("bea")
     begin(ana, number)
     begin(bea, number)
     press(ana, "e")
@@ -299,68 +343,67 @@ def test_13_and_14_two_reviewers_are_blind_and_a_third_settles_their_conflict(vi
     press(ana, "Escape", "1", "x")
     bea.reload()
     assert "secret" not in bea.content()
-    press(bea, "a")
+    press(bea, "1", "x")
+    bea.goto(bea.url.replace("/look", ""))
+    assert bea.get_by_text("What others decided is shown when the review is closed").is_visible()
+    assert "secret" not in bea.content()
+
+
+def test_14_a_third_specialist_settles_a_conflict(visit, review, app):
+    number = review(most=1)
+    for name, answer in (("ana", "reject"), ("bea", "accept")):
+        asker = Asker(app, name)
+        look = asker.call("POST", f"/reviews/{number}/look").json()["look"]
+        asker.call("POST", f"/looks/{look}", {"answer": answer, "reason": "values", "note": f"a note of a {answer}"})
+    cora = visit("cora")
     cora.goto(f"{cora.url}/{number}")
     cora.get_by_role("link", name="settle").click()
-    assert "a secret between us" in cora.content()
+    assert "a note of a reject" in cora.content()
+    assert "ana" not in cora.locator("main").inner_text()
     press(cora, "a")
     with app.state.house.database.read() as connection:
         assert connection.execute(ITEMS.select().where(ITEMS.c.review_id == number)).one().verdict == "accept"
 
 
-def test_15_on_a_tablet_nothing_is_cut_off_and_buttons_are_large_enough(visit, review):
-    page = visit("ana", 768, 1024)
-    begin(page, review())
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    box = page.get_by_role("button", name="Accept").bounding_box()
-    assert box["height"] >= 44
-    page.get_by_role("button", name="Accept").tap() if page.context.browser is None else page.get_by_role(
-        "button", name="Accept"
-    ).click()
-    page.wait_for_load_state()
+def test_15_a_tablet_by_touch(browser, server, review, app):
+    number = review()
+    context = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    sign_in(page, server.address, "ana")
+    begin(page, number)
+    before = patient(page)
+    for name in ("Accept", "Reject"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box["height"] >= 44
+        assert box["y"] + box["height"] <= 1180  # in reach without scrolling
+    page.get_by_text("course over time").tap()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Reject").tap()
+    assert patient(page) != before
+    assert [k.reason for k in looks(app, number)] == ["course"]
+    context.close()
 
 
-CONTRAST = """() => {
-  const channel = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 };
-  const luminance = c => .2126 * channel(c[0]) + .7152 * channel(c[1]) + .0722 * channel(c[2]);
-  const rgba = s => (s.match(/[\\d.]+/g) || []).map(Number);
-  const behind = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] === 1) return c } return [255, 255, 255] };
-  const bad = [];
-  for (const e of document.querySelectorAll('body *')) {
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility({opacityProperty: true}) || e.closest('.unseen, .skip, kbd, button:disabled')) continue;
-    const style = getComputedStyle(e), svg = e.closest('svg');
-    const ink = luminance(rgba(svg ? style.fill : style.color)), paper = luminance(behind(svg ? svg.parentElement : e));
-    const ratio = (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05);
-    if (ratio < 4.5) bad.push(`${e.tagName} "${e.textContent.trim().slice(0, 30)}" ${ratio.toFixed(2)}`);
-  }
-  return bad }"""
-NAMELESS = """() => [...document.querySelectorAll('button, a, input:not([type=hidden]), select, textarea, svg, progress')]
-  .filter(e => e.checkVisibility() && !e.closest('[aria-hidden=true]'))
-  .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.labels?.length))
-  .map(e => e.outerHTML.slice(0, 80))"""
-
-
-@pytest.mark.parametrize(
-    ("name", "paths"),
-    [
-        ("ana", ["/reviews", "/reviews/{n}", "/reviews/{n}/look", "/account"]),
-        ("sam", ["/runs", "/reviews", "/releases"]),
-        ("olga", ["/releases", "/privacy", "/privacy/pbc", "/log", "/runs"]),
-        ("adam", ["/people"]),
-    ],
-)
-def test_16_contrast_is_aa_and_everything_has_a_name(visit, review, server, name, paths):
-    number = review(planted=2, random=2)
-    page = visit(name)
-    for path in paths:
-        page.goto(server.address + path.format(n=number))
-        assert page.evaluate(CONTRAST) == [], path
-        assert page.evaluate(NAMELESS) == [], path
-        assert page.locator("h1").count() == 1
-        assert page.evaluate("document.documentElement.lang") == "en"
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+def test_16_a_server_killed_mid_decision_loses_and_doubles_none(visit, review, app, server):
+    """kill -9 between 0 and 40 ms after the key; whoever comes back finds the patient decided, or as it was left."""
+    number = review(looks=1)
+    page = visit("ana")
+    begin(page, number)
+    seen = []
+    for delay in (0.0, 0.01, 0.02, 0.04):
+        seen.append(patient(page))
+        with page.expect_response("**/draft"):
+            press(page, "2")
+        page.evaluate("setTimeout(() => document.querySelector('[data-key=x]').click(), 20)")
+        time.sleep(0.02 + delay)
+        server.kill()
+        server.start()
+        begin(page, number)
+        if patient(page) == seen[-1]:
+            assert page.locator('input[value="course"]').is_checked()
+            press(page, "x")
+    assert [(k.answer, k.reason) for k in looks(app, number)] == [("reject", "course")] * len(seen)
+    assert len(set(seen)) == len(seen)
 
 
 def test_17_a_screen_reader_meets_why_then_the_record_then_the_decision(visit, review):
@@ -384,14 +427,16 @@ def test_17_a_screen_reader_meets_why_then_the_record_then_the_decision(visit, r
     assert joined.index("All values") < joined.index("Accept") < joined.index("Reject") < joined.index("Skip")
 
 
-def test_18_a_scientist_opens_a_review_and_closes_it(visit, review, app):
+def test_18_a_scientist_opens_a_review_and_closes_it_by_keyboard_alone(visit, review, app):
     Asker(app, "sam").post(f"/reviews/{review()}/close")
     page = visit("sam")
-    page.get_by_role("link", name="Reviews").click()
-    page.get_by_label("Flagged patients, at most").fill("5")
-    page.get_by_role("button", name="Open").click()
+    follow(page, page.get_by_role("link", name="Reviews"))
+    tab_to(page, page.get_by_label("Flagged patients, at most"))
+    page.keyboard.press("Control+A")
+    page.keyboard.type("5")
+    follow(page, page.get_by_role("button", name="Open"))
     assert page.get_by_text("patients settled").is_visible()
-    page.get_by_role("button", name="Close this review").click()
+    follow(page, page.get_by_role("button", name="Close this review"))
     assert page.get_by_text("closed", exact=True).is_visible()
 
 
@@ -404,36 +449,54 @@ def test_19_a_scientist_queues_a_job_and_cancels_it(visit):
     assert page.locator("#progress .chip").inner_text() == "cancelled"
 
 
-def test_20_to_22_an_officer_accepts_approves_signs_and_withdraws_and_a_tampered_bundle_is_refused(
-    visit, review, app, tmp_path
-):
-    Asker(app, "sam").post(f"/reviews/{review()}/close")
-    sam, olga = visit("sam"), visit("olga")
-    sam.get_by_role("link", name="Releases").click()
-    sam.get_by_label("Purpose").fill("a methods course")
-    sam.get_by_role("button", name="Propose").click()
-    olga.goto(sam.url)
-    assert olga.get_by_role("button", name="Approve and sign").is_disabled()
-    olga.get_by_label("Why this is acceptable").fill("few men have this disease")
-    olga.get_by_role("button", name="Accept subgroup/worst_auc").click()
-    olga.locator("#a-reason").fill("the claim holds")
-    olga.locator("#a-password").fill(PASSWORD)
-    olga.get_by_role("button", name="Approve and sign").click()
-    with olga.expect_download() as taken:
-        olga.get_by_role("link", name="Take the signed bundle along").click()
-    path = tmp_path / "signed.zip"
-    taken.value.save_as(path)
-    key = olga.locator(".note code").first.inner_text()
-    assert faults_of(path, key) == []
-    shutil.copy(path, tmp_path / "tampered.zip")
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "tampered.zip", "w") as new:
+def test_20_an_officer_accepts_and_signs_by_keyboard_alone(visit, proposal, tmp_path):
+    page = visit("olga")
+    follow(page, page.get_by_role("link", name=f"Release {proposal}", exact=True))
+    assert page.get_by_role("button", name="Approve and sign").is_disabled()
+    tab_to(page, page.get_by_label("Why this is acceptable"))
+    page.keyboard.type("few men have this disease")
+    follow(page, page.get_by_role("button", name="Accept subgroup/worst_auc"))
+    for field, words in (("#a-reason", "the claim holds"), ("#a-password", PASSWORD)):
+        tab_to(page, page.locator(field))
+        page.keyboard.type(words)
+    follow(page, page.get_by_role("button", name="Approve and sign"))
+    tab_to(page, page.get_by_role("link", name="Take the signed bundle along"))
+    with page.expect_download() as taken:
+        page.keyboard.press("Enter")
+    taken.value.save_as(tmp_path / "signed.zip")
+    assert faults_of(tmp_path / "signed.zip", page.locator(".note code").first.inner_text()) == []
+
+
+def test_21_a_tampered_bundle_is_refused(visit, proposal, app, tmp_path, cli):
+    """By `release verify`, wherever the bundle has gone, and by the house, which does not hand it out."""
+    signed_by_olga(app, proposal)
+    page = visit("olga")
+    page.goto(f"{page.url}/{proposal}")
+    key = page.locator(".note code").first.inner_text()
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="Take the signed bundle along").click()
+    taken.value.save_as(tmp_path / "signed.zip")
+    assert cli("release", "verify", tmp_path / "signed.zip", "--key", key)[0] == 0
+    with zipfile.ZipFile(tmp_path / "signed.zip") as old, zipfile.ZipFile(tmp_path / "tampered.zip", "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b"alive", b"dead ") if name.endswith(".csv") else old.read(name))
-    assert faults_of(tmp_path / "tampered.zip", key)
-    olga.locator("#w-reason").fill("consent withdrawn")
-    olga.locator("#w-password").fill(PASSWORD)
-    olga.get_by_role("button", name="Withdraw").click()
-    assert olga.get_by_role("link", name="Take the signed bundle along").count() == 0
+            content = old.read(name)
+            new.writestr(name, content.replace(b"alive", b"dead ") if name.endswith(".csv") else content)
+    assert cli("release", "verify", tmp_path / "tampered.zip", "--key", key)[0] == 1
+    claim = app.state.house.workspace.run().folder / "release" / "CLAIM.md"
+    claim.write_text(claim.read_text() + "- Everything is allowed.\n")
+    page.get_by_role("link", name="Take the signed bundle along").click()
+    assert "The bundle is not the one that was signed: CLAIM.md" in page.get_by_role("alert").inner_text()
+
+
+def test_22_an_officer_withdraws(visit, proposal, app):
+    signed_by_olga(app, proposal)
+    page = visit("olga")
+    page.goto(f"{page.url}/{proposal}")
+    page.locator("#w-reason").fill("consent withdrawn")
+    page.locator("#w-password").fill(PASSWORD)
+    page.get_by_role("button", name="Withdraw").click()
+    assert page.get_by_role("link", name="Take the signed bundle along").count() == 0
+    assert page.get_by_text("copies that have left cannot be called back").is_visible()
 
 
 def test_23_the_log_is_verified_and_a_checkpoint_taken_along(visit, tmp_path):

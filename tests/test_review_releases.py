@@ -21,7 +21,7 @@ from synthgen.flags import Flag
 from synthgen.review.app import create_app
 from synthgen.review.approval import faults_of, read_approval
 from synthgen.review.tables import RELEASES
-from synthgen.workspace import Run, Workspace
+from synthgen.workspace import Run
 
 FAILED = Finding("membership", "tpr", 0.4, "fail", "Members are found too often.", "audit", 0.3, 0.5, 156)
 
@@ -38,8 +38,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def app(template, tmp_path):
-    shutil.copytree(template.root, tmp_path / "workspace")
-    return create_app(Workspace(tmp_path / "workspace"))
+    return create_app(review_house.copy(template, tmp_path))
 
 
 def proposed(app, index: int = -1) -> int:
@@ -204,8 +203,7 @@ TAMPERINGS = {
 @pytest.fixture(scope="module")
 def signed(template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("signed")
-    shutil.copytree(template.root, folder / "workspace")
-    olga, number = approved(create_app(Workspace(folder / "workspace")))
+    olga, number = approved(create_app(review_house.copy(template, folder)))
     return bundle(olga, number, folder)
 
 

@@ -33,13 +33,10 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def app(template, tmp_path):
-    import shutil
 
     from synthgen.review.app import create_app
-    from synthgen.workspace import Workspace
 
-    shutil.copytree(template.root, tmp_path / "workspace")
-    return create_app(Workspace(tmp_path / "workspace"))
+    return create_app(review_house.copy(template, tmp_path))
 
 
 @pytest.fixture

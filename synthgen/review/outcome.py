@@ -112,11 +112,21 @@ def _flag(item: Any, given: Sequence[Any], real_data: bool) -> Flag | None:
 
 
 def unsettled(connection: sa.Connection, run: str) -> list[str]:
-    """One sentence for each open review of a run, and for conflicts that nobody settled."""
+    """One sentence for each open review of a run, and for conflicts that nobody settled, in that review or in another."""
+    found = reviews.of_run(connection, run)
+    settled = {
+        item.patient_id
+        for review in found
+        for item in reviews.items(connection, review.id)
+        if item.verdict and not item.planted
+    }
     said = []
-    for review in reviews.of_run(connection, run):
+    for review in found:
+        left = [item for item in conflicts(connection, review) if item.patient_id not in settled]
         if review.closed_at is None:
             said.append(f"review {review.id} of this run is still open: a scientist can close it")
-        elif left := conflicts(connection, review):
-            said.append(f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review")
+        elif left:
+            said.append(
+                f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review, to decide these patients"
+            )
     return said

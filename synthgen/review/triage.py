@@ -54,8 +54,14 @@ class Standing:
         return self.done + self.left
 
 
-def take(write: Write, review: Review, person: Person) -> Any | None:
-    """The look to go on with: the person's own open one, or a new one at the first patient that wants a look; else None."""
+def take(write: Write, review: Review, person: Person) -> tuple[Any | None, Standing]:
+    """The look to go on with, and where the person stands: the person's own open look, or a new one at the first patient that
+    wants one; else None."""
+    board = _board(write.connection, review, person, write.now)  # one's own lease changes nothing in it
+    return _take(write, review, person, board), _standing(write.connection, review, person, board)
+
+
+def _take(write: Write, review: Review, person: Person, board: Sequence[Any]) -> Any | None:
     own = _open_look(write.connection, review, person)
     if own is not None:
         if own.leased_until < write.now + LEASE / 2:
@@ -64,7 +70,7 @@ def take(write: Write, review: Review, person: Person) -> Any | None:
     if review.closed_at is not None:
         return None
     skipped = []
-    for item in learning.in_order(write.connection, review, _board(write.connection, review, person, write.now)):
+    for item in learning.in_order(write.connection, review, board):
         if not item.free:
             continue
         if item.look is None:
@@ -242,7 +248,10 @@ def answers_about(connection: sa.Connection, item_id: int) -> list[Any]:
 
 def standing(connection: sa.Connection, review: Review, person: Person, now: float) -> Standing:
     """How many the person has done, and how many looks are left that they could do."""
-    board = _board(connection, review, person, now)
+    return _standing(connection, review, person, _board(connection, review, person, now))
+
+
+def _standing(connection: sa.Connection, review: Review, person: Person, board: Sequence[Any]) -> Standing:
     done, left = sum(item.answer is not None for item in board), sum(item.free for item in board)
     query = sa.select(LOOKS.c.seconds).join(ITEMS, ITEMS.c.id == LOOKS.c.item_id).order_by(LOOKS.c.seconds)
     mine = (ITEMS.c.review_id == review.id, LOOKS.c.person_id == person.id, LOOKS.c.undone_at.is_(None))

@@ -77,8 +77,7 @@ def api_look(request: Request, me: Me, review_id: Number) -> Json:
     home = house(request)
     with home.database.write() as write:
         review = reviews.find(write.connection, review_id)
-        look = triage.take(write, review, me)
-        standing = triage.standing(write.connection, review, me, write.now)
+        look, standing = triage.take(write, review, me)
     if look is None:
         return {"look": None, "standing": asdict(standing)}
     return _shown(home, review, look) | {"standing": asdict(standing)}

@@ -63,7 +63,8 @@ def one(request: Request, me: Me, review_id: Number) -> Response:
             "outcome": outcome(connection, review),
             "standing": triage.standing(connection, review, me, time.time()),
             "conflicts": [
-                (item, triage.may_adjudicate(connection, item.id, me)) for item in triage.conflicts(connection, review)
+                (item, me.role == "specialist" and triage.may_adjudicate(connection, item.id, me))
+                for item in triage.conflicts(connection, review)
             ],
             "names": people.names(connection),
             "reasons": triage.REASONS,

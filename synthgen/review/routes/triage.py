@@ -37,8 +37,7 @@ def next_look(request: Request, me: Me, review_id: Number, said: Annotated[str, 
     home = house(request)
     with home.database.write() as write:
         review = reviews.find(write.connection, review_id)
-        look = triage.take(write, review, me)
-        standing = triage.standing(write.connection, review, me, write.now)
+        look, standing = triage.take(write, review, me)
     if look is None:
         return page(request, "done.html", review=review, standing=standing)
     return _show(request, home, review, look, standing, SAID.get(said, ""), [])
