@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -15,13 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from privacy.ledger import Spent
+    from privacy.ledger import Ledger, Spent
     from synthgen.flags import Flag
     from synthgen.report.context import ReportContext
     from synthgen.review.records import Records
     from synthgen.workspace import Run, Workspace
 
 KEPT = 3
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a cohort's patients have given. `finished` is the epsilon of the runs that have ended; the rest is reserved by `open`
+    ones, which may still answer: it is never given back."""
+
+    spent: Spent
+    finished: float
+    open: tuple[str, ...]
+
+    @property
+    def reserved(self) -> float:
+        return self.spent.epsilon - self.finished
 
 
 class House:
@@ -32,7 +47,7 @@ class House:
         self.database = Database(workspace)
         self._records: OrderedDict[str, Records] = OrderedDict()
         self._contexts: OrderedDict[str, tuple[object, ReportContext]] = OrderedDict()
-        self._spent: tuple[str, list[Spent]] = ("", [])
+        self._spent: tuple[str, list[Given]] = ("", [])
         self._lock = threading.Lock()
 
     def run(self, run_id: str) -> Run:
@@ -54,13 +69,13 @@ class House:
             self._records.move_to_end(run_id)
             return self._records[run_id]
 
-    def spent(self) -> tuple[str, list[Spent]]:
+    def spent(self) -> tuple[str, list[Given]]:
         """The ledger's root, and what each cohort's patients have given; reckoned again when the ledger changes."""
         ledger = self.workspace.ledger()
         root = ledger.root
         with self._lock:
             if self._spent[0] != root:
-                self._spent = (root, [ledger.spent(name) for name in ledger.datasets()])
+                self._spent = (root, _given(ledger))
             return self._spent
 
     def context(self, run_id: str, rejected: Sequence[Flag]) -> ReportContext:
@@ -76,6 +91,20 @@ class House:
                 while len(self._contexts) > KEPT:
                     self._contexts.popitem(last=False)
             return self._contexts[run_id][1]
+
+
+def _given(ledger: Ledger) -> list[Given]:
+    from privacy.accounting import epsilon
+
+    names = ledger.datasets()
+    ended = {e.content["run_id"] for name in names for e in ledger.history(name) if e.content["kind"] == "close"}
+    found = []
+    for spent in map(ledger.spent, names):
+        reservations = [ledger.reservation(run) for run in spent.runs if run in ended]
+        charges = [charge for reservation in reservations if reservation for charge in reservation.charges]
+        finished = epsilon(charges, spent.delta) if charges and spent.delta else 0.0
+        found.append(Given(spent, min(finished, spent.epsilon), tuple(run for run in spent.runs if run not in ended)))
+    return found
 
 
 def house(request: Request) -> House:

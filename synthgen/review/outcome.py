@@ -127,6 +127,6 @@ def unsettled(connection: sa.Connection, run: str) -> list[str]:
             said.append(f"review {review.id} of this run is still open: a scientist can close it")
         elif left:
             said.append(
-                f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review, to decide these patients"
+                f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review for them"
             )
     return said

@@ -68,8 +68,19 @@ def environment() -> Environment:
 
     made.filters |= {"label": label, "definition": definition}
     made.filters |= {"when": when, "duration": duration, "number": number, "up": up, "left": left}
-    made.filters |= {"marked": marked, "spans_of": spans_of}
+    made.filters |= {"marked": marked, "spans_of": spans_of, "counted": counted, "words": words}
     return made
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 look`, `2 looks`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def words(name: object) -> str:
+    """A column's name or a category as words that begin a line."""
+    text = str(name).replace("_", " ")
+    return text[:1].upper() + text[1:]
 
 
 def left(cap: float, spent: float) -> str:

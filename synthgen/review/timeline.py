@@ -6,6 +6,7 @@ Only numbers and words are worked out here; `pages/timeline.svg` draws them with
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from synthgen.dictionary import Column, Dictionary
     from synthgen.review.records import Record, Row
 
-WIDTH, LEFT, RIGHT, TOP = 860.0, 196.0, 20.0, 26.0
+WIDTH, LEFT, RIGHT, TOP = 860.0, 214.0, 20.0, 26.0
 ROW, STRIP, BAR, GAP = 56.0, 24.0, 20.0, 6.0
+LINE, FITS = 14.0, 27
+"""Height of a line of a label, and how many characters fit into it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Point:
 class Panel:
     """A numeric measurement over time. `band` is the reference range as (y, height)."""
 
-    label: str
+    label: tuple[str, ...]
     unit: str
     reference: str
     y: float
@@ -45,7 +48,7 @@ class Panel:
 class Strip:
     """A finding with categories: (x, level from 0 to 3, its word, whether the word is written)."""
 
-    label: str
+    label: tuple[str, ...]
     y: float
     cells: tuple[tuple[float, int, str, bool], ...]
 
@@ -54,7 +57,7 @@ class Strip:
 class Bar:
     """A coded event from start to stop."""
 
-    label: str
+    label: tuple[str, ...]
     y: float
     x: float
     width: float
@@ -76,6 +79,7 @@ class Timeline:
     left: float = LEFT
     top: float = TOP
     row: float = ROW
+    line: float = LINE
 
 
 def timeline(record: Record, dictionary: Dictionary) -> Timeline | None:
@@ -99,11 +103,11 @@ def timeline(record: Record, dictionary: Dictionary) -> Timeline | None:
     for name, column in dictionary.measurements.items():
         if column.discrete and any(row.get(name) is not None for row in visits):
             strips.append(_strip(column.label or _words(name), column, visits, name, axis, y))
-            y += STRIP + GAP
+            y += STRIP + GAP + LINE * (len(strips[-1].label) - 1)
     bars = []
     for event in events:
         bars.append(_bar(event, axis, y))
-        y += BAR + GAP / 2
+        y += BAR + GAP / 2 + LINE * (len(bars[-1].label) - 1)
     marker = (axis.x(end[0]), end[1]) if end else None
     return Timeline(
         WIDTH, y + 30, axis.unit, tuple(axis.ticks()), tuple(panels), tuple(strips), tuple(bars), marker
@@ -154,7 +158,7 @@ def _panel(label: str, column: Column, values: list[tuple[float, float]], axis: 
     )
     reference = f"{column.reference[0]:g} to {column.reference[1]:g}" if column.reference else ""
     line = " ".join(f"{p.x},{p.y}" for p in points)
-    return Panel(label, column.unit or "", reference, y, band, line, points)
+    return Panel(_lines(label), column.unit or "", reference, y, band, line, points)
 
 
 def _apart(named: set[int], values: list[tuple[float, float]], axis: _Axis) -> set[int]:
@@ -184,7 +188,7 @@ def _strip(label: str, column: Column, visits: list[Row], name: str, axis: _Axis
         level = round(3 * categories.index(word) / (len(categories) - 1)) if word in categories else 0
         cells.append((x, level, _words(word), fits and word != named))
         named = word if fits or word == named else ""
-    return Strip(label, y, tuple(cells))
+    return Strip(_lines(label), y, tuple(cells))
 
 
 def _bar(event: Row, axis: _Axis, y: float) -> Bar:
@@ -193,7 +197,9 @@ def _bar(event: Row, axis: _Axis, y: float) -> Bar:
     code = next((str(event[k]) for k in ("code", "name") if event.get(k) is not None), "event")
     dose = f", {event['dose']:g}" if isinstance(event.get("dose"), int | float) else ""
     until = f" to {stop}" if stop is not None else ""
-    return Bar(_words(code), y, start, round(max(length, 6.0), 1), f"{_words(code)}{dose}, day {event['day']}{until}")
+    return Bar(
+        _lines(_words(code)), y, start, round(max(length, 6.0), 1), f"{_words(code)}{dose}, day {event['day']}{until}"
+    )
 
 
 def _end(record: Record, dictionary: Dictionary) -> tuple[float, str] | None:
@@ -203,6 +209,12 @@ def _end(record: Record, dictionary: Dictionary) -> tuple[float, str] | None:
     status = record.patient[outcome.status]
     word = "end of follow-up" if status == outcome.censored else _words(str(status))
     return float(record.patient[outcome.time]), word
+
+
+def _lines(label: str) -> tuple[str, ...]:
+    """A label in one or two lines; what does not fit into two is cut, and stands in full in the table below."""
+    lines = textwrap.wrap(label, FITS) or [""]
+    return (lines[0],) if len(lines) == 1 else (lines[0], lines[1] + ("…" if len(lines) > 2 else ""))
 
 
 def _words(name: Any) -> str:

@@ -12,7 +12,7 @@ from synthgen.errors import ConfigError
 from synthgen.review import erasure, log, outcome, people, releases
 from synthgen.review.access import ANYONE, SIGNED_IN, Me, Number, address, route
 from synthgen.review.dossier import blockers
-from synthgen.review.house import house
+from synthgen.review.house import Given, house
 from synthgen.review.people import Role, SignInRefused
 from synthgen.review.render import page
 from synthgen.review.routes.api_bodies import (
@@ -129,9 +129,7 @@ def api_bundle(request: Request, me: Me, number: Number) -> Response:
 def api_privacy(request: Request) -> Json:
     """What each cohort's patients have given, and the ledger's root."""
     root, rows = house(request).spent()
-    spent = [{"cohort": s.dataset, "epsilon": s.micro_epsilon / 1e6, "delta": s.delta, "runs": s.runs} for s in rows]
-    caps = [{"cap": s.cap.epsilon if s.cap else None} for s in rows]
-    return {"cohorts": [a | b for a, b in zip(spent, caps, strict=True)], "root": root}
+    return {"cohorts": [_budget(given) for given in rows], "root": root}
 
 
 @route("POST", "/api/privacy/verify", OFFICER)
@@ -212,6 +210,19 @@ def api_checkpoint(request: Request, me: Me, body: Reauthenticated) -> Json:
     """The log's root, signed, to be kept outside."""
     _confirm(request, me, body.password)
     return log.checkpoint(house(request).database, me, body.password)
+
+
+def _budget(given: Given) -> Json:
+    spent = given.spent
+    return {
+        "cohort": spent.dataset,
+        "epsilon": spent.micro_epsilon / 1e6,
+        "finished": given.finished,
+        "reserved": given.reserved,
+        "delta": spent.delta,
+        "cap": spent.cap.epsilon if spent.cap else None,
+        "runs": spent.runs,
+    }
 
 
 def _confirmed(request: Request, me: Me, number: int, password: str) -> releases.Release:

@@ -22,7 +22,7 @@ OFFICER: tuple[Role, ...] = ("officer",)
 @route("GET", "/privacy", OFFICER)
 def everything(request: Request) -> Response:
     root, spent = house(request).spent()
-    return page(request, "privacy.html", spent=spent, root=root, found=None)
+    return page(request, "privacy.html", given=spent, root=root, found=None)
 
 
 @route("POST", "/privacy/verify", OFFICER)
@@ -33,17 +33,17 @@ def verify(request: Request, me: Me, root: Text = "") -> Response:
     with home.database.write() as write:
         write.log("ledger verified", me.name, sound=found.ok, entries=found.entries)
     spent = home.spent()[1] if found.ok else []
-    return page(request, "privacy.html", spent=spent, root=found.root, found=found)
+    return page(request, "privacy.html", given=spent, root=found.root, found=found)
 
 
 @route("GET", "/privacy/{dataset}", OFFICER)
 def one(request: Request, dataset: str) -> Response:
     home = house(request)
-    spent = next((s for s in home.spent()[1] if s.dataset == dataset), None)
-    if spent is None:
+    given = next((g for g in home.spent()[1] if g.spent.dataset == dataset), None)
+    if given is None:
         raise ConfigError("the ledger knows no such cohort")
     history = [(e.number, dict(e.content)) for e in home.workspace.ledger().history(dataset)]
-    known: dict[str, Any] = {"spent": spent, "history": history[::-1], "meaning": erasure.MEANING}
+    known: dict[str, Any] = {"given": given, "spent": given.spent, "history": history[::-1], "meaning": erasure.MEANING}
     return page(request, "cohort.html", **known)
 
 
