@@ -18,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,23 +185,34 @@ def _spelt(name: str, values: pd.Series[Any]) -> pd.Series[Any]:
 
 # One run ------------------------------------------------------------------------------------------------------------------
 def one_run(quick: bool) -> Iterator[Row]:
-    """Canary patients in rehearsals of the shipped EHR generator on PBC."""
-    from synthgen.auditing.retraining import canary_patients
+    """Canary patients in rehearsals of the shipped EHR generator on PBC: as planned, with all but no noise (which is to be found
+    out), and by the generator without privacy."""
+    from synthgen.auditing.retraining import canary_bounds
     from synthgen.pipeline import STAGES, Work
     from synthgen.progress import Silent
 
+    settings = {
+        "epsilon 3": ("pbc.yaml", 1.0),
+        "no noise": ("pbc.yaml", 1e-3),
+        "no privacy": ("pbc-nonprivate.yaml", 1.0),
+    }
     with tempfile.TemporaryDirectory() as base:
-        for setting, path in {"epsilon 3": "configs/pbc.yaml", "no privacy": "configs/pbc-nonprivate.yaml"}.items():
-            job = sg.load_job(ROOT / path)
+        for setting, (path, noise) in settings.items():
+            job = sg.load_job(ROOT / "configs" / path)
             planned = sg.plan(job, job.dictionary)
-            run = sg.Workspace(Path(base)).new_run(job, job.dictionary, planned)
+            queries = tuple(replace(q, charge=q.charge.scaled(noise)) for q in planned.queries)
+            run = sg.Workspace(Path(base)).new_run(job, job.dictionary, replace(planned, queries=queries))
             work = Work(run, Silent())
             STAGES["read"](work)
             train, _ = work.halves()
             for canaries in (50,) if quick else (50, 100, 300):
-                (found,) = canary_patients(run, ["ehr"], train, canaries, np.random.default_rng(canaries))
-                more = {"low": None, "high": None, "n": canaries, "ceiling": found.ceiling}
-                yield row("synthgen ehr", setting, f"lower bound, {canaries} canaries", found.value, [canaries], **more)
+                found = canary_bounds(run, ["ehr"], train, canaries, np.random.default_rng(canaries))["ehr"]
+                for source, one in found.items():
+                    more = {"n": canaries, "ceiling": one.ceiling}
+                    name = f"lower bound from {source}, {canaries} canaries"
+                    yield row("synthgen ehr", setting, name, one.epsilon_low, [canaries], **more)
+                    share = one.right / one.guesses
+                    yield row("synthgen ehr", setting, f"right guesses from {source}", share, [canaries], n=one.guesses)
 
 
 # Cost ---------------------------------------------------------------------------------------------------------------------
@@ -213,7 +225,7 @@ def cost(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as base, pytest.MonkeyPatch.context() as patch:
         for stage in ("fidelity", "utility"):
             patch.setitem(STAGES, stage, lambda work: None)
-        for depth in ("quick",) if quick else ("quick", "standard"):
+        for depth in ("quick",) if quick else ("quick", "standard", "deep"):
             job = sg.load_job(ROOT / "configs" / "pbc.yaml").model_copy(update={"audit": depth})
             run = sg.run(job, sg.Workspace(_workspace(base, depth)))
             yield row("audit of the demo", depth, "seconds", run.stages["audit"]["seconds"], [job.seed])

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from privacy.errors import ConfigError
 
 LARGEST = 30.0
+SURE = 0.999
 
 
 @dataclass(frozen=True)
 class OneRun:
-    """`epsilon_low` at the confidence that was asked for; `ceiling` is what as many guesses, all right, would prove."""
+    """`epsilon_low` at the confidence that was asked for, `epsilon_sure` at 99.9%, for convictions; `ceiling` is what as many
+    guesses, all right, would prove."""
 
     epsilon_low: float
+    epsilon_sure: float
     ceiling: float
     right: int
     guesses: int
@@ -55,8 +58,9 @@ def one_run(
     each = max(1, int(share * canaries / 2))
     order = np.argsort(scores, kind="stable")
     right = int(included[order[-each:]].sum() + (~included[order[:each]]).sum())
-    bound = lower_bound(right, 2 * each, canaries, delta, confidence)
-    return OneRun(bound, lower_bound(2 * each, 2 * each, canaries, delta, confidence), right, 2 * each, canaries)
+    bound, sure = (lower_bound(right, 2 * each, canaries, delta, c) for c in (confidence, SURE))
+    ceiling = lower_bound(2 * each, 2 * each, canaries, delta, confidence)
+    return OneRun(bound, sure, ceiling, right, 2 * each, canaries)
 
 
 def lower_bound(right: int, guesses: int, canaries: int, delta: float, confidence: float = 0.95) -> float:

@@ -1,12 +1,15 @@
 """Replay and coupling: did the model come through the one door, and does each patient's row hang on that patient alone?
 
 *Replay*: from the recorded noisy sums alone, without any patient, the fit must make the same model. *Coupling*: when half the
-patients leave, no other patient's record or statistic may change.
+patients leave, no other patient's record or statistic may change. All patients are compared, in random blocks of which half
+leaves, in the first question of each charge and in one more that is drawn after training: what couples any two of a block in
+a share s of the questions escapes with probability 1 - s at most.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from synthgen.workspace import Run
 
 
-WITNESSES = 128
-"""Patients, at most, whose rows of a statistic are compared: all at once, gradients of a large model would fill the memory."""
+HELD = 2**22
+"""Numbers of a statistic that are compared at a time, so that gradients of a large model take no more memory than a moment."""
+BLOCK = 128
+"""Patients who are compared at a time, at most twice as many."""
 SAME = 1e-4
 """Relative difference that rounding in another order of sums may make."""
 
@@ -65,7 +70,7 @@ def replay(run: Run, name: str, train: Cohort, progress: Progress = lambda *_: N
     findings = [_replayed(name, asked, differing, dropped)]
     if findings[0].verdict != "fail":
         witness, *_ = fitted(model, records)
-        findings.append(_coupled(name, _changed_rows(model, train, records), witness.coupled))
+        findings.append(_coupled(name, _changed_rows(model, train, records), witness))
     return findings
 
 
@@ -76,26 +81,39 @@ class Witness(Session):
         self, records: Mapping[str, Tensor], charges: Sequence[Charge], declared_patients: int, journal: Journal
     ) -> None:
         super().__init__(records, charges, declared_patients, Noise(), journal)
+        chance = secrets.SystemRandom()  # not the run's seed: a generator could know which question is looked at
+        self._looked_at = {c.name: {0, chance.randrange(c.steps)} for c in charges}
+        self._order = torch.tensor(chance.sample(range(self.patients), self.patients))
         self.seen: set[str] = set()
         self.coupled: list[str] = []
 
+    @property
+    def patients(self) -> int:
+        return len(next(iter(self._records.values())))
+
     def _answer(self, statistic: Statistic, length: int, clip_norm: float, name: str) -> Tensor:
-        if name not in self.seen and len(next(iter(self._records.values()))) > 1:
+        if self._asked[name] in self._looked_at.get(name, ()) and self.patients > 1:
             self.seen.add(name)
-            if not _uncoupled(statistic, self._records):
+            if name not in self.coupled and not self._uncoupled(statistic, length):
                 self.coupled.append(name)
         return super()._answer(statistic, length, clip_norm, name)
 
+    def _uncoupled(self, statistic: Statistic, length: int) -> bool:
+        """Whether the rows of half the patients of every block stay as they were when the other half has left."""
+        size = max(2, min(BLOCK, HELD // max(1, length)))
+        return all(
+            _stays(statistic, {k: v[block.to(v.device)] for k, v in self._records.items()})
+            for block in torch.tensor_split(self._order, max(1, self.patients // size))
+        )
 
-def _uncoupled(statistic: Statistic, records: Mapping[str, Tensor]) -> bool:
-    """Whether the rows of half the patients stay as they were when the other half has left."""
 
+def _stays(statistic: Statistic, records: Mapping[str, Tensor]) -> bool:
     def rows(kept: Tensor) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return statistic({k: v[kept] for k, v in records.items()}).detach().flatten(1).double()
+            return statistic({k: v[kept.to(v.device)] for k, v in records.items()}).detach().flatten(1).double()
 
-    everybody = torch.arange(min(WITNESSES, len(next(iter(records.values())))))
+    everybody = torch.arange(len(next(iter(records.values()))))
     whole = rows(everybody)
     near = SAME * float(whole.abs().mean())
     return all(
@@ -165,13 +183,16 @@ def _replayed(name: str, asked: int, differing: list[str], dropped: int = 0) -> 
     return Finding("replay", "same_model", float(good), verdict, text, "audit", column=name)
 
 
-def _coupled(name: str, changed: bool, charges: list[str]) -> Finding:
-    good = not changed and not charges
-    where = "their encoding" if changed else f"what they add to {', '.join(charges)}"
+def _coupled(name: str, changed: bool, witness: Witness) -> Finding:
+    good = not changed and not witness.coupled
+    where = "their encoding" if changed else f"what they add to {', '.join(witness.coupled)}"
     text = (
-        f"When half the patients leave, no other patient's row changes, neither encoded nor in any sum that {name} asks for."
+        f"When half the patients leave, no other patient's row changes, neither encoded nor in any sum that {name} asks for: all "
+        f"{witness.patients} were compared, in the first question and one more, drawn after training, of each of "
+        f"{len(witness.seen)} charges."
         if good
         else f"When half the patients leave, the others' rows change: {where}. The clip then bounds nobody. Suspect a "
         "vocabulary, bound, bin or scale that was learnt from the data."
     )
-    return Finding("coupling", "uncoupled", float(good), "pass" if good else "fail", text, "audit", column=name)
+    verdict: Verdict = "pass" if good else "fail"
+    return Finding("coupling", "uncoupled", float(good), verdict, text, "audit", n=witness.patients, column=name)

@@ -2,12 +2,14 @@
 
 Rehearsals (`Session.rehearse`) have the plan's charges, sizes and noise, on other patients; what they learn is compared and
 forgotten. They need the generator to say how likely it finds a patient (`log_likelihood`); without that they are left out.
-joblib carries them over cores, or over whatever backend its `parallel_config` names (Ray, with its plug-in).
+`synthgen.auditing.parallel` carries them over cores or machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,14 @@ from numpy.typing import NDArray
 
 from synthgen.auditing.note_exposure import CANARIES as EXPOSED
 from synthgen.auditing.note_exposure import note_exposure
+from synthgen.auditing.parallel import in_parallel
 from synthgen.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from privacy.attacks.one_run import OneRun
+    from privacy.attacks.transcript import Overheard
     from synthgen.auditing.cohorts import Depth
     from synthgen.cohort import Cohort
     from synthgen.generator import Progress
@@ -36,6 +40,7 @@ CANARIES = {"quick": 0, "standard": 100, "deep": 300}
 """Made-up patients of the one-run audit, half of whom are trained on."""
 LEFT_OUT = {"quick": 0, "standard": 0, "deep": 3}
 """The most exposed patients, who are left out one at a time."""
+ALL = "all modalities"
 REPEATS = 16
 """Trainings with, and as many without, each patient that is left out."""
 
@@ -58,6 +63,22 @@ class Rehearsal:
         with torch.random.fork_rng(devices=[]):
             model.fit(everybody.rehearse(without=np.flatnonzero(~trained_on).tolist()), seed, lambda *_: None)
         return np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
+
+    def overheard(self, coins: NDArray[np.bool_], seed: int) -> tuple[Floats, Overheard | None]:
+        """([pool] as `likelihoods` of a model of everybody whose coin, one for each of the last of the pool, says so; what the
+        answers it was made of say of the coins). Without privacy there are no answers."""
+        from privacy.attacks.transcript import Transcript
+        from privacy.session import Session
+
+        model, (charges, declared) = self.opened()
+        records = model.encode(self.pool)
+        missing = (len(self.pool) - len(coins) + np.flatnonzero(~coins)).tolist()
+        private = Transcript(records, charges, declared, coins) if charges else None
+        with torch.random.fork_rng(devices=[]):
+            learnt = private or Session(records, charges, declared).rehearse(without=missing)
+            model.fit(learnt, seed, lambda *_: None)
+        likely = np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
+        return likely, private.overheard if private else None
 
     def of_the_run(self) -> Floats:
         """[pool] the same under the run's own model."""
@@ -141,45 +162,81 @@ def canary_patients(
 ) -> list[Finding]:
     """The one-run audit (Steinke et al. 2023) of each generator and, where they are several, of all together: a canary is a whole
     patient with record, picture and note."""
+    bounds = canary_bounds(run, names, train, canaries, rng)
+    return [_one_run(found, name, canaries, run) for name, found in bounds.items()]
+
+
+FROM_ANSWERS, FROM_MODEL = "the noisy sums", "the model"
+
+
+def canary_bounds(
+    run: Run, names: Sequence[str], train: Cohort, canaries: int, rng: np.random.Generator
+) -> dict[str, dict[str, OneRun]]:
+    """Generator (and `all modalities`, where they are several) -> what is attacked -> the bound: the noisy sums that a model is
+    made of (`privacy.attacks.transcript`; none without privacy), and the model, by how likely it finds each canary."""
     from privacy.attacks.one_run import one_run
     from synthgen.auditing.canary_patients import together, with_canaries
     from synthgen.randomness import generator
 
     pool = with_canaries(train, run.dictionary, canaries, generator(run.job.seed, "canary patients", canaries))
     coins = rng.random(canaries) < 0.5
-    scores = {name: canary_scores(Rehearsal(run.folder, name, pool), coins, rng) for name in names}
+    heard: dict[str, Overheard] = {}
+    likely: dict[str, Floats] = {}
+    for name in names:
+        scores, overheard = canary_scores(Rehearsal(run.folder, name, pool), coins, rng)
+        likely[name] = scores
+        if overheard is not None:
+            heard[name] = overheard
     if len(names) > 1:
-        scores["all modalities"] = together(scores)
+        likely[ALL] = together(likely)
+        if len(heard) == len(names):
+            heard[ALL] = functools.reduce(operator.add, heard.values())
     delta = run.plan.budget.delta if run.plan.budget is not None else 0.0
-    return [_one_run(one_run(values, coins, delta), name, canaries, run) for name, values in scores.items()]
+    return {
+        name: {
+            what: one_run(values, coins, delta)
+            for what, values in ((FROM_ANSWERS, heard[name].scores() if name in heard else None), (FROM_MODEL, scores))
+            if values is not None
+        }
+        for name, scores in likely.items()
+    }
 
 
-def canary_scores(rehearsal: Rehearsal, coins: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
-    """[canaries] of the last patients of the pool, who take part where their coin says so: log-likelihood after training less
-    that of a training without any canary, which removes how likely a patient is anyway."""
+def canary_scores(
+    rehearsal: Rehearsal, coins: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[Floats, Overheard | None]:
+    """Of the last patients of the pool, who take part where their coin says so: [canaries] log-likelihood after training less
+    that of a training without any canary, which removes how likely a patient is anyway; and what the answers say."""
     canaries, patients = len(coins), len(rehearsal.pool)
-    everybody = np.ones(patients, dtype=bool)
-    everybody[-canaries:] = coins
     nobody = np.arange(patients) < patients - canaries
-    with_, without = _fits(rehearsal, np.stack([everybody, nobody]), rng)
-    return np.asarray((with_ - without)[-canaries:])
+    one, other = rng.integers(2**31, size=2).tolist()
+    (with_, overheard), without = in_parallel(
+        [(rehearsal.overheard, coins, one), (rehearsal.likelihoods, nobody, other)]
+    )
+    return np.asarray((with_ - without)[-canaries:]), overheard
 
 
-def _one_run(result: OneRun, name: str, canaries: int, run: Run) -> Finding:
+def _one_run(found: Mapping[str, OneRun], name: str, canaries: int, run: Run) -> Finding:
     claim = run.plan.epsilon
-    verdict: Verdict = "fail" if claim is not None and result.epsilon_low > claim else "information"
+    told = [
+        f"from {what} {one.right} of {one.guesses} guesses who did were right, which proves epsilon to be at least "
+        f"{one.epsilon_low:.2f} with 95% confidence"
+        for what, one in found.items()
+    ]
+    first, surest = next(iter(found.values())), max(one.epsilon_sure for one in found.values())
+    verdict: Verdict = "fail" if claim is not None and surest > claim else "information"
     outcome = (
-        "That is above the claim: suspect too little noise, a missing clip, or charges that were not added up."
+        f"With 99.9% confidence it is at least {surest:.2f}, which is above the claim: suspect too little noise, a missing clip, "
+        "or charges that were not added up."
         if verdict == "fail"
         else "So few canaries prove little: that the bound is low says next to nothing."
     )
     text = (
-        f"Of {canaries} made-up patients, half took part in a rehearsal of {name}'s training; from the model {result.right} of "
-        f"{result.guesses} guesses who did were right. With 95% confidence that proves epsilon to be at least "
-        f"{result.epsilon_low:.2f}; all guesses right would have proved {result.ceiling:.2f}. {outcome}"
+        f"Of {canaries} made-up patients, half took part in a rehearsal of {name}'s training: {', and '.join(told)}. "
+        f"All guesses right would have proved {first.ceiling:.2f}. {outcome}"
     )
     return Finding(
-        "one_run", "epsilon_lower_bound", result.epsilon_low, verdict, text, "audit", n=canaries, ceiling=result.ceiling,
+        "one_run", "epsilon_lower_bound", first.epsilon_low, verdict, text, "audit", n=canaries, ceiling=first.ceiling,
         bound=claim, better="lower", column=name,
     )  # fmt: skip
 
@@ -224,8 +281,6 @@ def _balanced(models: int, patients: int, rng: np.random.Generator) -> NDArray[n
 
 def _fits(rehearsal: Rehearsal, included: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
     """[models, pool]"""
-    from joblib import Parallel, delayed
-
     seeds: Sequence[int] = rng.integers(2**31, size=len(included)).tolist()
-    fit = delayed(rehearsal.likelihoods)
-    return np.stack(Parallel(n_jobs=-1)(fit(row, seed) for row, seed in zip(included, seeds, strict=True)))
+    calls = [(rehearsal.likelihoods, row, seed) for row, seed in zip(included, seeds, strict=True)]
+    return np.stack(in_parallel(calls))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,15 @@ WorkspaceOption = Annotated[
 ]
 RunArgument = Annotated[str | None, typer.Argument(help="A run's id or its beginning; default: the newest run.")]
 JobArgument = Annotated[Path, typer.Argument(help="The job, a YAML file (configs/pbc.yaml).")]
+
+BackendOption = Annotated[
+    Literal["loky", "ray"],
+    typer.Option(
+        "--backend",
+        help="Where the audit trains again, from depth standard: on this machine's cores (loky) or a Ray cluster (ray), which "
+        "needs the extra of that name and the workspace under one path on every machine.",
+    ),
+]
 
 
 def workspace(folder: Path | None) -> WorkspaceFolder:

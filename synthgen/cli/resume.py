@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from synthgen.cli.console import Json
-from synthgen.cli.options import RunArgument, WorkspaceOption, workspace
+from synthgen.cli.options import BackendOption, RunArgument, WorkspaceOption, workspace
 from synthgen.cli.status import emit_run
 
 
-def command(run: RunArgument = None, folder: WorkspaceOption = None, as_json: Json = False) -> None:
+def command(
+    run: RunArgument = None, folder: WorkspaceOption = None, backend: BackendOption = "loky", as_json: Json = False
+) -> None:
+    from synthgen.auditing.parallel import over
     from synthgen.pipeline import resume
     from synthgen.progress import progress
 
-    emit_run(resume(workspace(folder).run(run), progress()), as_json)
+    with over(backend):
+        done = resume(workspace(folder).run(run), progress())
+    emit_run(done, as_json)

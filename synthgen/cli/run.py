@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from synthgen.cli.console import Json
-from synthgen.cli.options import JobArgument, WorkspaceOption, workspace
+from synthgen.cli.options import BackendOption, JobArgument, WorkspaceOption, workspace
 from synthgen.cli.status import emit_run
 
 
@@ -18,8 +18,10 @@ def command(
         Path | None, typer.Option(help="Where the cohort lies, in place of the job's `data`: a folder, or one file.")
     ] = None,
     folder: WorkspaceOption = None,
+    backend: BackendOption = "loky",
     as_json: Json = False,
 ) -> None:
+    from synthgen.auditing.parallel import over
     from synthgen.config import load_job
     from synthgen.pipeline import run
     from synthgen.progress import progress
@@ -27,4 +29,6 @@ def command(
     loaded = load_job(job)
     if data is not None:
         loaded = loaded.model_copy(update={"data": data.resolve()})
-    emit_run(run(loaded, workspace(folder), progress()), as_json)
+    with over(backend):
+        done = run(loaded, workspace(folder), progress())
+    emit_run(done, as_json)
