@@ -1,12 +1,15 @@
 """Per-patient gradients: one row for each patient, of every trainable parameter.
 
-Opacus' hooks are the engine, `torch.func` the second, one backward pass a patient the oracle of both (`tests/test_gradients.py`).
+Four ways to the same numbers (`tests/test_gradients.py`): `hooks`, rules for operations (`privacy.gradient_rules`), the fastest
+for networks; `opacus`, whose own hooks know more layers; `vmap` of `torch.func`, for any code that it can trace; and `loop`, one
+backward pass a patient, the oracle of all.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,11 +21,12 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
 from privacy.errors import PrivacyError
+from privacy.gradient_rules import Watch
 
 Records = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Records], Tensor]
 """(model, records with [patients, ...] tensors) -> [patients], one loss a patient, from that patient's own row alone."""
-Backend = Literal["opacus", "vmap", "loop"]
+Backend = Literal["hooks", "opacus", "vmap", "loop"]
 
 
 def _convolution(layer: nn.Module, inputs: list[Tensor], outputs: Tensor) -> dict[nn.Parameter, Tensor]:
@@ -63,22 +67,101 @@ def _drops(module: nn.Module) -> bool:
 
 def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backend: Backend = "opacus") -> Tensor:
     """[patients, parameters] gradients of each patient's own loss, in the order of `trainable(model)`."""
-    return {"opacus": _hooks, "vmap": _vmap, "loop": _loop}[backend](model, loss, records)
+    return torch.cat(_BACKENDS[backend](model, loss, records), dim=1)
 
 
-def _hooks(model: nn.Module, loss: Loss, records: Records) -> Tensor:
+def check_rows(model: nn.Module, loss: Loss, records: Records) -> None:
+    """Refuses a loss whose rows, inside the network, are not grouped by patient: `hooks` would give them to the wrong one.
+
+    Differentiates the losses of every other patient: whoever is left out must have no gradient.
+    """
+    left_out = torch.arange(len(next(iter(records.values())))) % 2 == 1
+    blocks = _hooks(model, lambda m, rows: loss(m, rows)[~left_out], records)
+    for (name, _), block in zip(trainable(model), blocks, strict=True):
+        if (block[left_out].abs() > 0).any():  # not what is not finite: that is a patient's own
+            raise PrivacyError(
+                f"parameter {name}: a patient's gradient came from another's rows. Inside the network a patient's rows need to "
+                "lie together, patients in the order of the records; else take the backend vmap"
+            )
+
+
+@dataclass(frozen=True)
+class PatientGradients:
+    """The statistic of a step of DP-SGD.
+
+    Args:
+        scales: [parameters] by which gradients are divided, or None.
+        chunk: how many patients go through the model at a time.
+    """
+
+    model: nn.Module
+    loss: Loss
+    backend: Backend
+    scales: Tensor | None
+    chunk: int
+
+    def __call__(self, records: Records) -> Tensor:
+        """[patients, parameters]; whatever is drawn is drawn alike for each chunk."""
+        cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        state, parts = torch.get_rng_state(), []
+        for start in range(0, len(next(iter(records.values()))), self.chunk):
+            torch.set_rng_state(state)
+            if cards:
+                torch.cuda.set_rng_state_all(cards)
+            rows = {name: v[start : start + self.chunk] for name, v in records.items()}
+            parts.append(torch.cat(self.blocks(rows), dim=1))
+        return torch.cat(parts)
+
+    def blocks(self, records: Records) -> list[Tensor]:
+        """The same for one chunk of patients, [patients, numbers] of each parameter by itself: together they are long."""
+        blocks = _BACKENDS[self.backend](self.model, self.loss, records)
+        if self.scales is None:
+            return blocks
+        scales = self.scales.split([block.shape[1] for block in blocks])
+        return [block / scale for block, scale in zip(blocks, scales, strict=True)]
+
+    def check(self, records: Records) -> None:
+        """Refuses what the backend would get wrong (`check_rows`)."""
+        if self.backend == "hooks":
+            check_rows(self.model, self.loss, records)
+
+
+def _hooks(model: nn.Module, loss: Loss, records: Records) -> list[Tensor]:
+    named = trainable(model)
+    before = [p.grad for _, p in named]
+    watch = Watch((p for _, p in named), len(next(iter(records.values()))))
+    try:
+        for _, p in named:
+            p.grad = None
+        with watch:
+            losses = loss(model, records)
+        losses.sum().backward()
+        unruled = [name for name, p in named if p.grad is not None]
+    finally:
+        for (_, p), gradient in zip(named, before, strict=True):
+            p.grad = gradient
+    if unruled:
+        raise PrivacyError(
+            f"parameter {unruled[0]} is used by an operation without a rule for gradients per patient "
+            "(privacy.gradient_rules.RULES); freeze it, or take the backend vmap"
+        )
+    if missing := [name for name, p in named if id(p) not in watch.blocks]:
+        raise PrivacyError(f"parameter {missing[0]} took no part in the loss; its gradient per patient is unknown")
+    return [watch.blocks[id(p)] for _, p in named]
+
+
+def _opacus(model: nn.Module, loss: Loss, records: Records) -> list[Tensor]:
     wrapped = GradSampleModule(model, loss_reduction="sum", strict=True)
     try:
         with warnings.catch_warnings():  # records need no gradient, which torch's hooks remark on
             warnings.filterwarnings("ignore", "Full backward hook is firing")
             loss(wrapped, records).sum().backward()
-        rows = [_rows_of(name, p) for name, p in trainable(model)]
+        return [_rows_of(name, p) for name, p in trainable(model)]
     finally:
         for p in model.parameters():
             p.grad = None
             p.grad_sample = None  # type: ignore[attr-defined]
         wrapped.to_standard_module()
-    return torch.cat(rows, dim=1)  # [patients, parameters]
 
 
 def _rows_of(name: str, parameter: nn.Parameter) -> Tensor:
@@ -90,7 +173,7 @@ def _rows_of(name: str, parameter: nn.Parameter) -> Tensor:
     return rows.flatten(1)
 
 
-def _vmap(model: nn.Module, loss: Loss, records: Records) -> Tensor:
+def _vmap(model: nn.Module, loss: Loss, records: Records) -> list[Tensor]:
     named = dict(trainable(model))
     frozen = {n: p.detach() for n, p in model.named_parameters() if n not in named} | dict(model.named_buffers())
 
@@ -110,15 +193,24 @@ def _vmap(model: nn.Module, loss: Loss, records: Records) -> Tensor:
 
     values = {n: p.detach() for n, p in named.items()}
     gradients = vmap(grad(one), in_dims=(None, 0), randomness="same")(values, dict(records))
-    return torch.cat([gradients[n].flatten(1) for n in named], dim=1)
+    return [gradients[n].flatten(1) for n in named]
 
 
-def _loop(model: nn.Module, loss: Loss, records: Records) -> Tensor:
+def _loop(model: nn.Module, loss: Loss, records: Records) -> list[Tensor]:
     parameters = [p for _, p in trainable(model)]
     rows = []
     state = torch.get_rng_state()
     for i in range(len(next(iter(records.values())))):
         torch.set_rng_state(state)  # one draw for all patients, as a session wants it
-        gradients = torch.autograd.grad(loss(model, {k: v[i : i + 1] for k, v in records.items()}).sum(), parameters)
-        rows.append(torch.cat([g.flatten() for g in gradients]))
-    return torch.stack(rows)
+        own = {k: v[i : i + 1] for k, v in records.items()}
+        rows.append(torch.autograd.grad(loss(model, own).sum(), parameters))
+    return [torch.stack(gradients).flatten(1) for gradients in zip(*rows, strict=True)]
+
+
+_BACKENDS: dict[Backend, Callable[[nn.Module, Loss, Records], list[Tensor]]] = {
+    "hooks": _hooks,
+    "opacus": _opacus,
+    "vmap": _vmap,
+    "loop": _loop,
+}
+"""Each gives [patients, numbers] a parameter, in the order of `trainable`."""

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from privacy.charges import Charge
 from privacy.errors import ConfigError, PrivacyError, Unaccounted
-from privacy.gradients import Backend, Loss, Records, per_patient_gradients, trainable, validate
+from privacy.gradients import Backend, Loss, PatientGradients, Records, trainable, validate
 from privacy.individual import Contributions
 from privacy.journal import Journal, Query
 from privacy.noise import Noise
 
 NUMBERS = 2**26
 """How many numbers of per-patient vectors are held at a time: patients with long vectors are computed in smaller chunks."""
-BLOCK = 2**20
-"""How many of them are clipped, in double precision, at a time."""
+BLOCK = 2**17
+"""How many of them are in double precision at a time: few enough to stay in a processor's cache."""
 Statistic = Callable[[Records], Tensor]
 """Records with [patients, ...] tensors -> [patients, numbers]; row i from patient i alone (the coupling test)."""
 
@@ -65,6 +65,7 @@ class Session:
         self._noise = Noise() if noise is None else noise
         self._journal = Journal() if journal is None else journal
         self._asked: Counter[str] = Counter()
+        self._checked: set[str] = set()
         self._chunk = chunk
         self._contributions = contributions
         self.declared_patients = declared_patients
@@ -127,14 +128,9 @@ class Session:
         """
         validate(model)
         parameters = [p for _, p in trainable(model)]
-
-        def statistic(rows: Records) -> Tensor:
-            gradients = per_patient_gradients(model, loss, rows, backend)
-            return gradients if scales is None else gradients / scales
-
-        chunk = min(chunk or self._chunk, self._chunk)
+        statistic = PatientGradients(model, loss, backend, scales, min(chunk or self._chunk, self._chunk))
         length = sum(p.numel() for p in parameters)
-        answer = self._answer(in_chunks(statistic, chunk), length, clip_norm, charge) / self.expected(charge)
+        answer = self._answer(statistic, length, clip_norm, charge) / self.expected(charge)
         for parameter, part in zip(parameters, torch.split(answer, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.reshape(parameter.shape).to(parameter)
 
@@ -199,6 +195,17 @@ class Session:
             answer = self._journal.record(query, answer)
         return torch.from_numpy(answer)
 
+    def _blocks(self, statistic: Statistic, rows: Records, charge: str, seed: int) -> list[Tensor]:
+        """A chunk's vectors, in blocks of numbers. Every chunk draws the same: no patient's draws depend on the others."""
+        torch.manual_seed(seed)
+        if not isinstance(statistic, PatientGradients):
+            return [statistic(rows)]
+        if charge not in self._checked and len(next(iter(rows.values()))) > 1:
+            statistic.check(rows)
+            self._checked.add(charge)
+            torch.manual_seed(seed)
+        return statistic.blocks(rows)
+
     def _draw(self, statistic: Statistic, length: int, clip_norm: float, charge: Charge) -> np.ndarray:
         """A fresh sample of patients and fresh noise; an empty sample draws noise all the same."""
         patients = len(next(iter(self._records.values())))
@@ -207,15 +214,16 @@ class Session:
         seed = torch.initial_seed()
         used = np.zeros(patients)
         size = max(1, min(self._chunk, NUMBERS // max(1, length)))
+        if isinstance(statistic, PatientGradients):
+            size = min(size, statistic.chunk)
         for part in torch.split(chosen, size) if len(chosen) else ():
-            torch.manual_seed(seed)  # the same draws for every chunk: no patient's depend on the others
             rows = {k: v[part.to(v.device)] for k, v in self._records.items()}
-            vectors = statistic(rows)
-            if vectors.shape != (len(part), length):
+            blocks = self._blocks(statistic, rows, charge.name, seed)
+            if {len(block) for block in blocks} != {len(part)} or sum(block.shape[1] for block in blocks) != length:
                 raise PrivacyError(
                     f"charge {charge.name}: its statistic needs one row of {length} numbers for each patient"
                 )
-            clipped, norms = clipped_sum(vectors, clip_norm)
+            clipped, norms = clipped_sum(blocks, clip_norm)
             total += clipped
             used[part.numpy()] = (norms / clip_norm).square().numpy()
         if self._contributions is not None and charge.sampling_rate >= 1:
@@ -224,33 +232,18 @@ class Session:
         return total.numpy() + charge.noise_multiplier * clip_norm * noise
 
 
-def in_chunks(statistic: Statistic, chunk: int) -> Statistic:
-    """The same rows, of `chunk` patients at a time; whatever is drawn is drawn alike for each."""
-
-    def each(rows: Records) -> Tensor:
-        cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        state, parts = torch.get_rng_state(), []
-        for start in range(0, len(next(iter(rows.values()))), chunk):
-            torch.set_rng_state(state)
-            if cards:
-                torch.cuda.set_rng_state_all(cards)
-            parts.append(statistic({name: v[start : start + chunk] for name, v in rows.items()}))
-        return torch.cat(parts)
-
-    return each
-
-
-def clipped_sum(vectors: Tensor, clip_norm: float) -> tuple[Tensor, Tensor]:
-    """[patients, numbers] of any precision -> [numbers] sum of the clipped rows and [patients] their norms after the clip, both
-    in double precision on the processor, a block of patients at a time."""
-    total, norms = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device), []
-    for part in torch.split(vectors, max(1, BLOCK // max(1, vectors.shape[1]))):
-        block = part.to(torch.float64)
-        share = clip_factors(block, clip_norm)
-        kept = share > 0
-        total += share[kept] @ block[kept] if not kept.all() else share @ block
-        norms.append(torch.where(kept, torch.linalg.vector_norm(block, dim=1) * share, 0.0))
-    return total.cpu(), torch.cat(norms).cpu()
+def clipped_sum(blocks: Sequence[Tensor], clip_norm: float) -> tuple[Tensor, Tensor]:
+    """The patients' vectors in [patients, numbers] blocks of any precision -> [all numbers] sum of the clipped vectors and
+    [patients] their norms after the clip, both in double precision on the processor."""
+    parts = [part for block in blocks for part in torch.split(block, max(1, BLOCK // max(1, len(block))), dim=1)]
+    lengths = torch.stack(
+        [torch.linalg.vector_norm(part.double(), dim=1) for part in parts], dim=1
+    )  # [patients, parts]
+    share = clip_factors(lengths, clip_norm)
+    kept = share > 0
+    sums = [share @ part.double() if kept.all() else share[kept] @ part[kept].double() for part in parts]
+    norms = torch.where(kept, torch.linalg.vector_norm(lengths, dim=1) * share, 0.0)
+    return torch.cat(sums).cpu(), norms.cpu()
 
 
 def clip(vectors: Tensor, clip_norm: float) -> Tensor:

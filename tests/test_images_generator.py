@@ -26,7 +26,7 @@ from generators.images.training import Pictures, Trainer
 from privacy.accounting import calibrate, epsilon
 from privacy.budget import Budget
 from privacy.charges import Charge
-from privacy.gradients import per_patient_gradients
+from privacy.gradients import check_rows, per_patient_gradients
 from privacy.journal import Journal
 from privacy.noise import Noise
 from privacy.session import Session
@@ -189,10 +189,12 @@ def shipped(trainable: str = "all", **settings) -> tuple[Denoiser, Settings]:
 
 
 @pytest.mark.slow
-def test_per_patient_gradients_of_the_shipped_model_equal_a_loops():
+@pytest.mark.parametrize("fast", ["hooks", "vmap"])
+def test_per_patient_gradients_of_the_shipped_model_equal_a_loops(fast: str):
     """Several pictures a patient, ragged, several timesteps each; the network is the preset's, attention and all."""
     model, settings = shipped()
     loss, records = patient_loss(settings, "cpu"), ragged()
+    check_rows(model, loss, records)
 
     def rows(backend) -> Tensor:
         torch.manual_seed(5)
@@ -200,7 +202,7 @@ def test_per_patient_gradients_of_the_shipped_model_equal_a_loops():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # vmap warns where it falls back to a slow loop
-        got = rows("vmap")
+        got = rows(fast)
     expected = rows("loop")
     scale = expected.abs().max()
     assert float((got - expected).abs().max() / scale) < 1e-5
@@ -217,7 +219,7 @@ def test_a_patients_gradient_depends_on_nobody_else_wherever_they_stand():
 
     def rows(kept: list[int]) -> Tensor:
         torch.manual_seed(5)
-        return per_patient_gradients(model, loss, {k: v[kept] for k, v in records.items()}, "vmap")
+        return per_patient_gradients(model, loss, {k: v[kept] for k, v in records.items()}, "hooks")
 
     whole = rows(list(range(6)))
     assert torch.allclose(rows([4, 2, 0]), whole[[4, 2, 0]], atol=1e-5 * float(whole.abs().max()))

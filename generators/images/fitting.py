@@ -142,7 +142,7 @@ class Fit:
         loss = patient_loss(self.settings, self.device)
         for step in range(done, self.settings.gradient_steps):
             session.gradient(
-                model, loss, self.settings.clip_norm, GRADIENT, None, "vmap", self.settings.patients_at_a_time
+                model, loss, self.settings.clip_norm, GRADIENT, None, "hooks", self.settings.patients_at_a_time
             )
             optimizer.step()
             _follow(average, model, 1 - 1 / min(step + 1, 10))
