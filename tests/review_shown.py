@@ -108,16 +108,20 @@ def _linked(place: Workspace) -> str:
 
 def _terms(place: Workspace) -> str:
     """One patient described by terms of the Human Phenotype Ontology."""
-    about = read_dictionary(ROOT / "configs" / "phenopackets" / "cohort.yaml")
-    patient = {"patient_id": "SYN-000001", "disease": "OMIM:154700", "sex": "female", "vital_status": "alive"}
-    patient |= {"onset": "childhood", "onset_days": 900, "last_seen_days": 9000}
-    said = (("HP:0001166", "observed"), ("HP:0001083", "observed"), ("HP:0002616", "excluded"))
-    terms = [{"patient_id": "SYN-000001", "term": t, "status": s, "onset_days": None} for t, s in said]
-    variant = {"patient_id": "SYN-000001", "gene": "FBN1", "variant_class": "missense"}
-    variant |= {"allele_state": "heterozygous", "position": 0.3}
-    tables = {"patients": [patient], "phenotypes": terms, "variants": [variant]}
-    cohort = Cohort.checked({name: pd.DataFrame(rows) for name, rows in tables.items()}, about, "synthetic")
+    cohort, about = described([("HP:0001166", "observed"), ("HP:0001083", "observed"), ("HP:0002616", "excluded")])
     flag = Flag(
         "SYN-000001", "rare_pair", "moderate", "Arachnodactyly without a dilated aorta is rare at this age.", False
     )
     return review_run.finished(place, [flag], cohort=cohort, dictionary=about).id
+
+
+def described(said: list[tuple[str, str]]) -> tuple[Cohort, Dictionary]:
+    """One patient with these (term, status)."""
+    about = read_dictionary(ROOT / "configs" / "phenopackets" / "cohort.yaml")
+    patient = {"patient_id": "SYN-000001", "disease": "OMIM:154700", "sex": "female", "vital_status": "alive"}
+    patient |= {"onset": "childhood", "onset_days": 900, "last_seen_days": 9000}
+    terms = [{"patient_id": "SYN-000001", "term": t, "status": s, "onset_days": None} for t, s in said]
+    variant = {"patient_id": "SYN-000001", "gene": "FBN1", "variant_class": "missense"}
+    variant |= {"allele_state": "heterozygous", "position": 0.3}
+    tables = {"patients": [patient], "phenotypes": terms, "variants": [variant]}
+    return Cohort.checked({name: pd.DataFrame(rows) for name, rows in tables.items()}, about, "synthetic"), about

@@ -1,4 +1,4 @@
-"""What must not happen: hostile text that runs, real values that show, decisions lost by kill -9, a log changed unseen."""
+"""What must not happen: real values that show, decisions lost by kill -9, a log changed unseen."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import threading
 import time
 import zipfile
 from contextlib import suppress
-from dataclasses import replace
-from html.parser import HTMLParser
 
 import finished_run
 import httpx
@@ -23,9 +21,8 @@ import pytest
 import review_house
 import review_run
 from review_house import PASSWORD, Asker
-from review_server import chromium, serving, sign_in
+from review_server import serving
 
-from synthgen.flags import Flag
 from synthgen.review import log
 from synthgen.review.app import create_app
 from synthgen.simulation import simulate
@@ -33,99 +30,6 @@ from synthgen.workspace import Workspace
 
 DECISIONS = int(os.environ.get("SYNTHGEN_KILLED_DECISIONS", "150"))
 """Decisions during which the server is killed again and again; the full number is 500."""
-
-PAYLOADS = [
-    "<script>hacked=1</script>", "</script><script>hacked=1</script>", "<img src=x onerror=hacked=1>",
-    "<svg onload=hacked=1>", "<svg><script>hacked=1</script></svg>", '"><script>hacked=1</script>',
-    "' onmouseover='hacked=1", '" autofocus onfocus="hacked=1', "javascript:hacked=1",
-    "<a href=javascript:hacked=1>x</a>", "<iframe srcdoc='<script>parent.hacked=1</script>'>",
-    "<object data=data:text/html,<script>hacked=1</script>>", "<body onload=hacked=1>",
-    "<style>@import 'http://x'</style>", "<link rel=stylesheet href=http://x>",
-    "<meta http-equiv=refresh content='0;url=http://x'>", "<base href=http://x/>",
-    "<form action=http://x><input name=csrf>", "<textarea></textarea><script>hacked=1</script>",
-    "</textarea><script>hacked=1</script>", "</title><script>hacked=1</script>", "{{ 7 * 7 }}", "{% import os %}",
-    "${7*7}", "<%= 7*7 %>", "__import__('os').system('id')", "=cmd|' /C calc'!A0", "@SUM(1+1)*cmd", "+1+1", "-2+3",
-    "../../../../etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "file:///etc/passwd",
-    "%00%0d%0aSet-Cookie: a=b", "\r\nSet-Cookie: a=b", "'; DROP TABLE looks; --", '" OR ""="', "\u202e\u2066txt.exe",
-    "<details open ontoggle=hacked=1>", "<math><mi xlink:href=javascript:hacked=1>",
-    "<div hx-get=http://x hx-trigger=load>",
-]  # fmt: skip
-
-
-class Tags(HTMLParser):
-    """The elements of a page with their attributes' names."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, tuple[str, ...]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, tuple(name for name, _ in attrs)))
-
-
-def test_forty_hostile_texts_are_text_on_every_page_and_in_every_file(tmp_path):
-    assert len(PAYLOADS) >= 40
-    place = review_house.workspace(tmp_path)
-    said = [
-        Flag(f"SYN-{i:06d}", f"hostile{i}", "moderate", text, False, {}, 1 - i / 100) for i, text in enumerate(PAYLOADS)
-    ]
-    harmless = [replace(f, text="plain words") for f in said]
-    run = review_run.finished(place, said, [replace(review_run.INCONCLUSIVE, text=" ".join(PAYLOADS))])
-    plain = review_run.finished(place, harmless, [replace(review_run.INCONCLUSIVE, text="plain words")])
-    app = create_app(place)
-    sam, ana, olga = (Asker(app, n) for n in ("sam", "ana", "olga"))
-    pages = []
-    for found, note in ((run, True), (plain, False)):
-        fields = {"run": found.id, "looks": 1, "most": 50, "random": 0, "planted": 0}
-        review = sam.post("/reviews", **fields).headers["location"].rsplit("/", 1)[1]
-        shapes = []
-        for text in PAYLOADS:
-            page = ana.get(f"/reviews/{review}/look").text
-            look = re.search(r"/looks/([0-9a-f]{24})", page)[1]
-            words = text if note else "plain words"
-            ana.post(f"/looks/{look}/draft", reason="other", note=words)
-            shapes.append(Tags(ana.get(f"/reviews/{review}/look").text).found)
-            ana.post(f"/looks/{look}", answer="reject", reason="other", note=words)
-        sam.post(f"/reviews/{review}/close")
-        number = sam.post("/releases", run=found.id, purpose=" ".join(PAYLOADS) if note else "plain").headers[
-            "location"
-        ]
-        shapes += [Tags(olga.get(path).text).found for path in (number, f"/runs/{found.id}")]
-        pages.append(shapes)
-        cells = ana.get(f"/reviews/{review}/decisions.csv").text
-        assert not [
-            c for row in pd.read_csv(io.StringIO(cells)).astype(str).values.tolist() for c in row if c[0] in "=+@-\t"
-        ]
-    assert pages[0] == pages[1]  # the same elements and attributes as with plain words
-    for asker, path in ((olga, "/log"), (olga, "/releases")):
-        names = {a for _, attributes in Tags(asker.get(path).text).found for a in attributes}
-        assert not {n for n in names if n.startswith("on") or n == "srcdoc"}
-    for text in PAYLOADS:
-        assert ana.get(f"/reviews/{text}".replace("\r", "").replace("\n", "")).status_code in (400, 404, 405, 422)
-        assert sam.post("/people", name=text, role="admin", password=PASSWORD).status_code == 403
-
-
-def test_forty_hostile_texts_run_nowhere_in_a_browser(tmp_path):
-    place = review_house.workspace(tmp_path)
-    review_run.finished(place, [Flag("SYN-000001", f"h{i}", "severe", t, False) for i, t in enumerate(PAYLOADS)])
-    app = create_app(place)
-    run = app.state.house.workspace.run().id
-    fields = {"run": run, "looks": 1, "most": 1, "random": 0, "planted": 0}
-    assert Asker(app, "sam").post("/reviews", **fields).status_code == 303
-    with serving(place.root) as server, chromium() as browser:
-        page = browser.new_page()
-        asked: list[str] = []
-        page.on("request", lambda r: asked.append(r.url))
-        sign_in(page, server.address, "ana")
-        page.goto(f"{server.address}/reviews/1/look")
-        page.locator("#note").fill("\n".join(PAYLOADS))
-        page.wait_for_timeout(1200)
-        page.reload()
-        page.mouse.move(300, 300)
-        assert page.locator("ul.flags li").count() == len(PAYLOADS)
-        assert page.evaluate("typeof hacked") == "undefined"
-        assert not [url for url in asked if not url.startswith(server.address)]
 
 
 def searched(content: bytes) -> str:
