@@ -9,6 +9,7 @@ import pytest
 import review_house
 import sqlalchemy as sa
 from review_house import PASSWORD, PEOPLE, Asker
+from review_postgres import on_sqlite_alone
 
 from synthgen.errors import ConfigError
 from synthgen.review import log, passwords, people, sessions
@@ -247,6 +248,7 @@ def test_what_fails_leaves_neither_change_nor_entry(database):
     assert database.chain.verify().ok
 
 
+@on_sqlite_alone
 def test_the_command_adds_lists_and_closes_accounts(tmp_path, cli, monkeypatch):
     monkeypatch.setenv("SYNTHGEN_PASSWORD", PASSWORD)
     place = ("--workspace", tmp_path / "w")

@@ -9,6 +9,7 @@ import pytest
 import review_house
 import review_run
 from review_house import PASSWORD, Asker
+from review_postgres import on_sqlite_alone
 from test_review_triage import decide, everything, look_at, opened, state
 
 from synthgen.flags import Flag
@@ -231,6 +232,7 @@ def test_each_view_of_real_data_flags_is_in_the_log_and_no_other_view(app, datab
     assert [(entry["by"], entry["patient"]) for entry in seen] == [("ana", "SYN-000000"), ("bea", "SYN-000000")]
 
 
+@on_sqlite_alone
 def test_who_can_write_an_address_into_a_header_is_not_believed_without_a_proxy(monkeypatch, tmp_path, cli):
     """Else each wrong password would come from an address of its own, and none would wait."""
     import uvicorn
