@@ -3,7 +3,8 @@
     python benchmarks/review.py --json benchmarks/results/review.json
 
 Twelve specialists decide, four scientists watch, four officers read releases, budgets and the log; each waits about a second
-between two requests, which is faster than people are. Rows {system, setting, metric, value, low, high, n, seeds}.
+between two requests, which is faster than people are. Then all of them read on, twice, as fast as they can and without changing
+anything: what the memory grows by between the two is lost, not kept. Rows {system, setting, metric, value, low, high, n, seeds}.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from synthgen.workspace import Workspace  # noqa: E402
 PASSWORD = "correct horse battery"
 SECONDS, QUICK = 600, 30
 PATIENTS = 2000
+READS = 50
+"""Requests of each person after the time is over, which change nothing."""
 
 
 class User(threading.Thread):
@@ -70,6 +73,13 @@ class User(threading.Thread):
     def run(self) -> None:
         while time.time() < self.until:
             getattr(self, f"as_{self.role}")()
+
+    def read_on(self) -> None:
+        """`READS` pages, one after the other."""
+        pages = {"specialist": [f"/reviews/{self.review}/look"], "scientist": ["/runs", f"/reviews/{self.review}"]}
+        for i in range(READS):
+            asked = pages.get(self.role, ["/releases/1", "/privacy/pbc"])
+            self.client.get(asked[i % len(asked)])
 
     def as_specialist(self) -> None:
         page = self.ask("next patient", "GET", f"/reviews/{self.review}/look").text
@@ -114,6 +124,15 @@ def memory_mb(server: Server) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
 
+def processor_seconds(server: Server) -> tuple[float, float]:
+    """What the whole machine and what this benchmark with its server have used of the processors so far."""
+    assert server.process is not None
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system = (int(n) for n in Path("/proc/stat").read_text().split()[1:4])
+    served = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (user + nice + system) / tick, sum(map(int, served[11:13])) / tick + sum(os.times()[:2])
+
+
 def measured(seconds: float) -> list[dict[str, Any]]:
     """The rows of one run of the benchmark."""
     with tempfile.TemporaryDirectory() as folder:
@@ -126,6 +145,7 @@ def measured(seconds: float) -> list[dict[str, Any]]:
         first.client.post("/reviews", data=wish)
         first.client.post("/releases", data={"csrf": first.csrf, "run": run, "purpose": "benchmark"})
         users = [User(server.address, name, role, "1", until, i) for i, (name, role) in enumerate(names)]
+        before, began = processor_seconds(server), time.time()
         for user in users:
             user.until = time.time() + seconds
             user.start()
@@ -133,14 +153,31 @@ def measured(seconds: float) -> list[dict[str, Any]]:
         while any(user.is_alive() for user in users):
             memory.append(memory_mb(server))
             time.sleep(1)
+        after = processor_seconds(server)
+        beside = (after[0] - before[0] - (after[1] - before[1])) / ((time.time() - began) * (os.cpu_count() or 1))
+        reading = []
+        for _ in range(2):  # the first time fills what is kept
+            together(users)
+            reading.append(memory_mb(server))
         for user in users:
             user.client.close()
         first.client.close()
         server.kill()
-    return rows(users, memory, seconds)
+    return rows(users, memory, reading, beside, seconds)
 
 
-def rows(users: list[User], memory: list[float], seconds: float) -> list[dict[str, Any]]:
+def together(users: list[User]) -> None:
+    """All of them read on at once."""
+    threads = [threading.Thread(target=user.read_on) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def rows(
+    users: list[User], memory: list[float], reading: list[float], beside: float, seconds: float
+) -> list[dict[str, Any]]:
     times: dict[str, list[float]] = defaultdict(list)
     for user in users:
         for what, taken in user.times.items():
@@ -160,12 +197,15 @@ def rows(users: list[User], memory: list[float], seconds: float) -> list[dict[st
             found.append(common | {"metric": f"{what}/{name}", "value": value, "n": len(taken)})
     third = max(1, len(memory) // 3)
     errors = [e for user in users for e in user.errors]
-    load = round(os.getloadavg()[0], 1)
+    read = READS * len(users)
     for metric, value, n in (
         ("errors", len(errors), len(times["all"])),
+        ("memory MB, first third", round(float(np.mean(memory[:third])), 1), third),
         ("memory MB, second third", round(float(np.mean(memory[third : 2 * third])), 1), third),
         ("memory MB, last third", round(float(np.mean(memory[2 * third :])), 1), third),
-        ("load average of the machine at the end", load, 1),
+        ("memory MB, once all have read on", round(reading[0], 1), read),
+        ("memory MB, once all have read on again", round(reading[1], 1), read),
+        ("share of the processors that others took", round(beside, 2), 1),
     ):
         found.append(common | {"metric": metric, "value": value, "n": n})
     for error in errors[:10]:
