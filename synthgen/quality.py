@@ -89,22 +89,24 @@ def learn(decided: Sequence[tuple[Sequence[Flag], bool]]) -> Judgement:
     """The judgement after decisions (a patient's flags, whether it was wrong): maximum a posteriori, by Newton's method."""
     if not decided:
         return Judgement()
-    names = sorted({family(f.reason) for flags, _ in decided for f in flags})
+    alike: dict[tuple[frozenset[str], float], list[bool]] = {}  # most patients have no flag: they are one row
+    for flags, bad in decided:
+        alike.setdefault((frozenset(family(f.reason) for f in flags), _logit(wrong(flags))), []).append(bad)
+    names = sorted(set().union(*(reasons for reasons, _ in alike)))
     place = {name: 2 + i for i, name in enumerate(names)}
-    x = np.zeros((len(decided), 2 + len(names)))  # [decisions, features]
+    x = np.zeros((len(alike), 2 + len(names)))  # [kinds of patients, features]
     x[:, 0] = 1
-    for row, (flags, _) in enumerate(decided):
-        x[row, 1] = _logit(wrong(flags))
-        for flag in flags:
-            x[row, place[family(flag.reason)]] = 1
-    y = np.array([float(bad) for _, bad in decided])
+    for row, (reasons, before) in enumerate(alike):
+        x[row, 1] = before
+        x[row, [place[name] for name in reasons]] = 1
+    looks, found = (np.array([how(answers) for answers in alike.values()], dtype=np.float64) for how in (len, sum))
     centre = np.concatenate([[0.0, 1.0], np.zeros(len(names))])
     penalty = 1 / np.concatenate([LOOSE, np.full(len(names), LOOSE_REASON)]) ** 2
     w = centre.copy()
     for _ in range(30):
         p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        gradient = x.T @ (p - y) + penalty * (w - centre)
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
+        gradient = x.T @ (looks * p - found) + penalty * (w - centre)
+        curvature = (x * (looks * p * (1 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
         w = w - step * min(1.0, 2.0 / float(np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-8:

@@ -115,6 +115,8 @@ class Triage:
         rng: draws the random order of control looks; from a fresh seed, or a reviewer could work it out.
         real_data: whether flags that read real patients take part. Decisions taken so carry that mark.
         control: one look in so many is a random one; 0 for none.
+        error: how often an answer is wrong, as hidden spoiled copies show. Above 0, a patient who was found well against strong
+            evidence is looked at once more, when that is worth more than a first look at another; the second answer counts.
     """
 
     def __init__(
@@ -124,13 +126,15 @@ class Triage:
         rng: np.random.Generator,
         real_data: bool = False,
         control: int = CONTROL,
+        error: float = 0.0,
     ) -> None:
-        self.patients, self.real_data, self.control = list(patients), real_data, control
+        self.patients, self.real_data, self.control, self.error = list(patients), real_data, control, error
         seen = [f for f in flags if real_data or not f.reads_real_data]
         self.flags = flags_of(seen, real_data)
         self._told_by_others = {p for f in seen for p in patients_of(f)[1:]} - set(self.flags)
         self.random_order: list[str] = [self.patients[i] for i in rng.permutation(len(self.patients))]
         self.decided: dict[str, bool] = {}
+        self._again: set[str] = set()
         self.judgement = Judgement()
         self._marked = False
         self._drawn = 0
@@ -149,6 +153,8 @@ class Triage:
         patient = decision.patient_id
         if patient not in self.decided:
             self._alike[self._case(patient)] += 1
+        else:
+            self._again.add(patient)
         self.decided[patient] = decision.wrong
         self._marked |= decision.saw_real_data or self.real_data
         if len(self.decided) % RELEARN == 0:
@@ -157,10 +163,16 @@ class Triage:
 
     def value(self, patient: str) -> float:
         """What a look at this patient is worth now."""
-        flags = self.flags.get(patient, ())
-        p = self.judgement(flags)
+        p = self.judgement(self.flags.get(patient, ()))
+        if patient in self.decided:  # found well: by Bayes, an answer that errs lowers the odds by error / (1 - error)
+            odds = p / max(1 - p, 1e-12) * self.error / (1 - self.error)
+            p = odds / (1 + odds)
+        return self._worth(p, self.flags.get(patient, ()))
+
+    def _worth(self, p: float, flags: Sequence[Flag]) -> float:
         worst = max((HARM[f.severity] for f in flags), default=HARM["mild"])
-        return worst * p + CURIOSITY * 4 * p * (1 - p) / (1 + self._alike[self._case(patient)])
+        alike = self._alike[frozenset(f.reason for f in flags)]
+        return worst * p + CURIOSITY * 4 * p * (1 - p) / (1 + alike)
 
     @property
     def estimate(self) -> Estimate:
@@ -190,16 +202,24 @@ class Triage:
         return frozenset(f.reason for f in self.flags.get(patient, ()))
 
     def _rank(self) -> None:
-        self._heap = [(-self.value(p), p) for p in self.flags if p not in self.decided]
+        self._heap = [(-self.value(p), p) for p in self.flags if self._open(p)]
         heapify(self._heap)
+
+    def _open(self, patient: str) -> bool:
+        """Whether a look at this flagged patient may be worth something: at one found wrong, or looked at twice, never."""
+        if patient not in self.decided:
+            return True
+        return self.error > 0 and not self.decided[patient] and patient not in self._again
 
     def _worth_most(self) -> str | None:
         """Of the flagged patients. A value can only have sunk since it was ranked, so the top is checked again."""
         while self._heap:
             ranked, patient = heappop(self._heap)
-            if patient in self.decided:
+            if not self._open(patient):
                 continue
             value = self.value(patient)
+            if patient in self.decided and value <= self._worth(self.judgement(()), ()):
+                continue  # a first look at somebody without a flag is worth more
             if value < -ranked - 1e-12:
                 heappush(self._heap, (-value, patient))
                 continue

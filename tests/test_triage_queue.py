@@ -126,6 +126,24 @@ class TestTriage:
         order = self.looked_at(self.triage(flags, control=0), 90, truth=set(self.IDS[60:120]))
         assert sum(p in self.IDS[60:120] for p in order) >= 58
 
+    def test_strong_evidence_that_was_found_well_is_looked_at_once_more(self) -> None:
+        """The first answer about P003, whose flag is nearly sure, was a slip: likelier so than that P009's weak flag is right."""
+        flags = [raised("P003", "severe", "out of bounds"), raised("P009", "mild", "calm", chance=4e-3)]
+        queue = self.triage(flags, control=0, error=0.05)
+        assert self.looked_at(queue, 1) == ["P003"]
+        assert queue.next() == "P003"
+        queue.decide(Decision("P003", True))
+        assert (queue.estimate.reviewed, queue.estimate.rejected) == (1, 1)
+        rest = Counter(self.looked_at(queue, 150))
+        assert rest["P003"] == 0
+        assert max(rest.values()) <= 2
+        assert self.looked_at(self.triage(flags, control=0), 2) == ["P003", "P009"]
+
+    def test_what_is_always_refuted_earns_no_second_look(self) -> None:
+        flags = [raised(p, "severe", "rule mistaken") for p in self.IDS[:40]]
+        order = self.looked_at(self.triage(flags, control=0, error=0.05), 100)
+        assert len(set(order)) == 100
+
     def test_flags_that_read_real_patients_are_not_in_the_queue_for_release(self) -> None:
         queue = self.triage([raised("P007", "severe", real=True)], control=0)
         assert queue.flags == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synthgen.planting.record import Kind
 
@@ -36,21 +36,29 @@ class Fault:
 
 def kinds() -> tuple[Kind, ...]:
     """Every kind of fault."""
-    from synthgen.planting import of_contract, of_course, of_events, of_record
+    from synthgen.planting import of_contract, of_course, of_events, of_real, of_record
 
-    return (*of_contract.KINDS, *of_course.KINDS, *of_record.KINDS, *of_events.KINDS)
+    return (*of_contract.KINDS, *of_course.KINDS, *of_record.KINDS, *of_events.KINDS, *of_real.KINDS)
 
 
 def plant(
-    cohort: Cohort, dictionary: Dictionary, wanted: Sequence[Kind], rng: np.random.Generator
+    cohort: Cohort,
+    dictionary: Dictionary,
+    wanted: Sequence[Kind],
+    rng: np.random.Generator,
+    real: Cohort | None = None,
 ) -> tuple[Cohort, list[Fault]]:
     """A copy of the cohort with one fault of each wanted kind, each in another patient; and what was planted.
 
     A kind for which no patient that is left has a place (no events, too few visits) is not planted.
+
+    Args:
+        real: patients that a generator might have handed on; without them nothing is copied.
     """
     free = [str(p) for p in rng.permutation(cohort.ids.to_numpy())]
-    rows = {name: frame.groupby("patient_id", sort=False).indices for name, frame in cohort.tables.items()}
-    others = tuple(_record(cohort, dictionary, rows, p) for p in free[-OTHERS:])
+    records = _Records(cohort, dictionary)
+    others = tuple(records.of(p) for p in free[-OTHERS:])
+    trained_on = () if real is None else _drawn(real, dictionary, OTHERS, rng)
     spoiled: dict[str, Record] = {}
     faults: list[Fault] = []
     del free[-OTHERS:]
@@ -59,8 +67,8 @@ def plant(
         if kind.name in placeless:
             continue
         for patient in free[:TRIED]:
-            record = _record(cohort, dictionary, rows, patient)
-            record.others = others
+            record = records.of(patient)
+            record.others, record.real = others, trained_on
             found = kind.plant(record, rng)
             if found is not None:
                 free.remove(patient)
@@ -73,12 +81,29 @@ def plant(
     return _together(cohort, spoiled), faults
 
 
-def _record(cohort: Cohort, dictionary: Dictionary, rows: dict[str, Any], patient: str) -> Record:
-    from synthgen.planting.record import Record
+def _drawn(cohort: Cohort, dictionary: Dictionary, count: int, rng: np.random.Generator) -> tuple[Record, ...]:
+    """Some of a cohort's patients."""
+    records = _Records(cohort, dictionary)
+    return tuple(records.of(str(p)) for p in rng.permutation(cohort.ids.to_numpy())[:count])
 
-    tables = {name: _plain(frame.iloc[rows[name].get(patient, [])]) for name, frame in cohort.tables.items()}
-    [one] = tables.pop("patients").to_dict("records")
-    return Record(dictionary, {str(k): v for k, v in one.items()}, tables)
+
+class _Records:
+    """A cohort's patients one by one, each as often as it is asked for."""
+
+    def __init__(self, cohort: Cohort, dictionary: Dictionary) -> None:
+        self.dictionary = dictionary
+        self.tables = {name: _plain(frame) for name, frame in cohort.tables.items()}
+        self.rows = {name: frame.groupby("patient_id", sort=False).indices for name, frame in cohort.tables.items()}
+
+    def of(self, patient: str) -> Record:
+        from synthgen.planting.record import Record
+
+        tables = {
+            name: frame.iloc[self.rows[name].get(patient, [])].reset_index(drop=True)
+            for name, frame in self.tables.items()
+        }
+        [one] = tables.pop("patients").to_dict("records")
+        return Record(self.dictionary, {str(k): v for k, v in one.items()}, tables)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

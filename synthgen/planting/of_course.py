@@ -6,13 +6,11 @@ from itertools import permutations
 
 import numpy as np
 
-from synthgen.planting.record import Kind, Record, chosen, spread, typical, within
+from synthgen.planting.record import VISIBLE, Kind, Record, chosen, spread, typical, within
 from synthgen.screening.words import CONVERSIONS
 from synthgen.values import to_scale
 
 Rng = np.random.Generator
-VISIBLE = 6.0
-"""A slip is planted where it moves a value by so many public spreads at least: a smaller one nobody could see."""
 LONG = 5
 
 
@@ -259,7 +257,7 @@ def round_numbers(record: Record, rng: Rng) -> Record | None:
 
 
 def runaway(record: Record, rng: Rng) -> Record | None:
-    """A drift of twelve public spreads of change per year."""
+    """A drift of twelve public spreads of change per year, all along a course of which it stays within bounds."""
     name = chosen(record, rng, LONG)
     if name is None:
         return None
@@ -270,7 +268,7 @@ def runaway(record: Record, rng: Rng) -> Record | None:
     values = record.values(name)
     way = _away(record, name, float(values[0]))
     low, high = to_scale(column, np.array(column.bounds, dtype=np.float64))
-    reach = per_year * min(days[-1] / 365.25, 3.0)
+    reach = per_year * days[-1] / 365.25
     if days[-1] < 500 or not low < values[0] + way * reach < high:
         return None
     for row, value, day in zip(rows, values, days, strict=True):

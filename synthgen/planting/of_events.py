@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from synthgen.planting.record import Kind, Record, rounded
+from synthgen.planting.record import VISIBLE, Kind, Record, rounded
 from synthgen.population import code_column, dose_column, stop_column
+from synthgen.values import to_scale
+
+if TYPE_CHECKING:
+    from synthgen.dictionary import Column
 
 Rng = np.random.Generator
 
@@ -48,7 +52,8 @@ def stop_before_start(record: Record, rng: Rng) -> Record | None:
 
 
 def _dose(record: Record, rng: Rng, factors: tuple[float, ...]) -> Record | None:
-    """Of a drug whose dose the patient has four times or more: what the others show is that one is off."""
+    """Of a drug whose dose the patient has four times or more, where it moves the dose by `VISIBLE` spreads of the others: what
+    they show is that one is off."""
     dose, code = dose_column(record.dictionary), code_column(record.dictionary)
     if dose is None or code is None or not len(record.tables.get("events", ())):
         return None
@@ -60,10 +65,22 @@ def _dose(record: Record, rng: Rng, factors: tuple[float, ...]) -> Record | None
     column = record.dictionary.tables["events"].columns[dose]
     assert column.bounds is not None
     old = float(record.events[dose].iloc[row])
-    inside = [f for f in factors if column.bounds[0] <= old * f <= column.bounds[1]]
+    others = often.loc[(often[code] == record.events[code].iloc[row]) & (often.index != record.events.index[row]), dose]
+    scatter = float(to_scale(column, others.to_numpy(dtype=np.float64)).std())
+    inside = [
+        f
+        for f in factors
+        if column.bounds[0] <= old * f <= column.bounds[1] and _moved(column, old, f) >= VISIBLE * scatter
+    ]
     if not inside:
         return None
     return _put(record, row, dose, rounded(column, old * float(rng.choice(inside))))
+
+
+def _moved(column: Column, dose: float, factor: float) -> float:
+    """How far a factor moves a dose on its column's scale."""
+    before, after = to_scale(column, np.array([dose, dose * factor]))
+    return float(abs(after - before))
 
 
 def dose_slip(record: Record, rng: Rng) -> Record | None:

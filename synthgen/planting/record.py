@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from synthgen.dictionary import Column, Dictionary
 
 Severity = Literal["severe", "moderate", "mild"]
-By = Literal["dictionary", "rule", "evidence"]
+By = Literal["dictionary", "rule", "evidence", "real patients"]
+VISIBLE = 6.0
+"""A slip is planted where it moves a value by so many spreads at least: a smaller one nobody could see."""
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Record:
     tables: dict[str, pd.DataFrame]
     others: tuple[Record, ...] = ()
     """Patients that a fault may take something from."""
+    real: tuple[Record, ...] = ()
+    """Real patients, where the planter was given any."""
     extra: tuple[Record, ...] = ()
     """Patients that the fault adds."""
     about: str = ""
@@ -73,8 +77,9 @@ class Record:
 class Kind:
     """One kind of fault. `plant` spoils a copy of a record, or returns None where the record has no place for it.
 
-    `by` says who could find it: the dictionary's contract, a rule written for it, or evidence alone. A sentence names the fault
-    when one of `words` stands in it, and the column that was spoiled, where one was.
+    `by` says who could find it: the dictionary's contract, a rule written for it, evidence alone, or only who compares with real
+    patients (such a flag is in no queue for release). A sentence names the fault when one of `words` stands in it, and the column
+    that was spoiled, where one was.
     """
 
     name: str

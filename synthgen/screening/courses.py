@@ -147,8 +147,8 @@ class Break:
     """All measurements change their level at one visit: the record goes on as another patient."""
 
     reason = "break"
-    REACH = 3
-    """Values on either side that a level is taken from."""
+    REACH = 2
+    """Values on either side that a level is taken from: more would see more of the drift of years."""
 
     def scores(self, view: View, usual: Usual) -> Scores:
         if view.visits is None or not view.courses:
@@ -159,7 +159,7 @@ class Break:
             known = ~np.isnan(shift)
             np.add.at(total, course.row[known], shift[known])
             np.add.at(count, course.row[known], 1)
-        told = (count >= 3) & (view.of >= 0)
+        told = (count >= 2) & (view.of >= 0)
         score = np.where(told, (total - count) / np.sqrt(2 * np.maximum(count, 1)), np.nan)
         value, place = worst(view.of, score, len(view))
         return Scores(value, np.stack([place, place], axis=1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from synthgen.population import code_column, dose_column
-from synthgen.screening.courses import worst
+from synthgen.screening.courses import WEIGHT, worst
 from synthgen.screening.scales import own_dose
 from synthgen.screening.usual import Scores, Usual
-from synthgen.screening.view import View, scaled, unscaled
+from synthgen.screening.view import Floats, Ints, View, scaled, unscaled
 from synthgen.screening.words import amount, slip
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Dose:
             words.map({w: known[i] for w, known in usual.doses.items()}).to_numpy(dtype=np.float64) for i in range(3)
         )
         own = own_dose(events, words.to_numpy(), values)
+        own_spread = _moderated(events["of"].to_numpy(), words.to_numpy(), values - own, own_spread)
         z = np.fmax(np.abs(values - centre) / spread, np.abs(values - own) / own_spread)
         return Scores(*worst(events["of"].to_numpy(), z, len(view)))
 
@@ -51,6 +53,15 @@ class Dose:
             f"(mostly about {amount(typical, column)}){slip(column, float(row[dose]), typical)}."
         )
         return text, {"code": str(row[code]), "day": int(row["day"]), dose: float(row[dose])}
+
+
+def _moderated(of: Ints, words: Any, away: Any, spread: Any) -> Floats:
+    """[events] spread of the same patient's other doses of the drug, moderated by everybody's as in `courses`."""
+    squares = pd.Series(away**2)
+    groups = squares.groupby([of, words], sort=False, dropna=False)
+    others = np.maximum(groups.transform("sum").to_numpy() - away**2, 0.0)
+    count = groups.transform("count").to_numpy() - 1.0
+    return np.asarray(np.sqrt((WEIGHT * spread**2 + others) / (WEIGHT + count)))
 
 
 class Repeated:
