@@ -7,7 +7,10 @@ the third sample (`another real sample`) and the third sample with its columns m
 was in the floor or the ceiling. Rows {system, setting, metric, value, low, high, n, seeds}: the share of populations in which a
 measure got each verdict (setting: n and the measure), and in which the cohort as a whole failed or passed somewhere; intervals
 are Clopper-Pearson over populations. Checks that train classifiers are left out: they take most of the time, and detection
-never fails by design.
+never fails by design. The same is asked of the demo's own patients, in thirds (`PBC, 104 patients`; n counts the splits).
+
+Then, of the demo's runs as `demo.py` left them (benchmarks/results/demo.json): of the judged measures, whose floor is worse than
+their ceiling, how many lie between the two, beyond the ceiling (better than a second real sample) or beyond the floor.
 """
 
 from __future__ import annotations
@@ -30,14 +33,16 @@ from synthgen.floor import independent
 from synthgen.plugins import checks
 from synthgen.population import draw
 from synthgen.simulation import simulate_population
+from synthgen.storage import read_cohort
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (20, 50, 150)
 LEFT_OUT = ("detection",)
 REAL, TORN = "another real sample", "independent columns"
 VERDICTS = ("pass", "inconclusive", "fail", "information")
-Said = dict[tuple[str, int], list[dict[str, str]]]
-"""(system, n) -> for each population measure -> verdict"""
+Said = dict[tuple[str, str], list[dict[str, str]]]
+"""(system, which patients) -> for each population measure -> verdict"""
+DEMO = ROOT / "benchmarks" / "results" / "demo.json"
 
 
 def judged(dictionary: Dictionary, samples: list[Cohort], rng: np.random.Generator) -> dict[str, dict[str, str]]:
@@ -45,12 +50,12 @@ def judged(dictionary: Dictionary, samples: list[Cohort], rng: np.random.Generat
     train, holdout, third = samples
     floor = independent(train, dictionary, rng)
     torn = independent(third, dictionary, rng)
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for system, synthetic in ((REAL, third), (TORN, torn)):
         evidence = Evidence(dictionary, train, holdout, replace(synthetic, origin="synthetic"), floor, rng)
         kept = [c for c in checks() if c.section == "fidelity" and c.name not in LEFT_OUT]
         findings: list[Finding] = [f for check in kept for f in check.run(evidence) if f.column is None]
-        found[system] = {f.name: f.verdict for f in findings}
+        found[system] = {f.name: str(f.verdict) for f in findings}
     return found
 
 
@@ -65,31 +70,71 @@ def measured(populations: int, sizes: tuple[int, ...]) -> Said:
             drawn = simulate_population(dictionary, population, 3 * n, rng)
             samples = [drawn.of(drawn.ids[i * n : (i + 1) * n]) for i in range(3)]
             for system, verdicts in judged(dictionary, samples, rng).items():
-                said[system, n].append(verdicts)
+                said[system, f"{n} patients"].append(verdicts)
         print(f"population {number}", file=sys.stderr, flush=True)
     return said
+
+
+def of_the_demo(splits: int) -> Said:
+    """The demo's patients in thirds, split at random."""
+    dictionary = read_dictionary(ROOT / "configs" / "pbc" / "cohort.yaml")
+    cohort = read_cohort(ROOT / "configs" / "pbc", dictionary)
+    said: Said = defaultdict(list)
+    for number in range(splits):
+        rng = np.random.default_rng([20261128, number])
+        thirds = np.array_split(rng.permutation(cohort.ids.to_numpy()), 3)
+        for system, verdicts in judged(dictionary, [cohort.of(list(ids)) for ids in thirds], rng).items():
+            said[system, f"PBC, {len(thirds[0])} patients"].append(verdicts)
+        print(f"split {number} of the demo", file=sys.stderr, flush=True)
+    return said
+
+
+def between(path: Path) -> list[dict[str, Any]]:
+    """Where the demo's judged measures lie. (`information`: the floor is as good as the ceiling.)"""
+    out = []
+    found = [r for r in json.loads(path.read_text())["rows"] if r.get("verdict") in ("pass", "inconclusive", "fail")]
+    found = [r for r in found if None not in (r["ceiling"], r["floor"]) and r["ceiling"] != r["floor"]]
+    for setting in dict.fromkeys(r["setting"] for r in found):
+        place = {
+            r["metric"]: (r["value"] - r["floor"]) / (r["ceiling"] - r["floor"])
+            for r in found
+            if r["setting"] == setting
+        }
+        counts = {
+            "beyond the ceiling": sum(p > 1 for p in place.values()),
+            "between floor and ceiling": sum(0 <= p <= 1 for p in place.values()),
+            "beyond the floor": sum(p < 0 for p in place.values()),
+        }
+        common = {"system": "demo", "seeds": [0], "n": len(place)}
+        for metric, count in counts.items():
+            rate = clopper_pearson(count, len(place))
+            out.append(common | _row(f"judged measures, {setting}", metric, rate.value, rate.low, rate.high))
+        out += [
+            common | _row(f"beyond the floor, {setting}", name, p, None, None) for name, p in place.items() if p < 0
+        ]
+    return out
 
 
 def rows(said: Said) -> list[dict[str, Any]]:
     """Shares of verdicts, of cohorts first and then of each measure."""
     out = []
-    for (system, n), populations in said.items():
+    for (system, patients), populations in said.items():
         common = {"system": system, "seeds": [0], "n": len(populations)}
         for verdict in ("fail", "pass"):
             some = sum(verdict in verdicts.values() for verdicts in populations)
             rate = clopper_pearson(some, len(populations))
             metric = f"cohorts in which a measure says {verdict}"
-            out.append(common | _row(f"{n} patients", metric, rate.value, rate.low, rate.high))
+            out.append(common | _row(patients, metric, rate.value, rate.low, rate.high))
         every = Counter(v for verdicts in populations for v in verdicts.values())
         out += [
-            common | _row(f"{n} patients", f"measures that say {v}", every[v] / max(every.total(), 1), None, None)
+            common | _row(patients, f"measures that say {v}", every[v] / max(every.total(), 1), None, None)
             for v in VERDICTS
         ]
         for name in dict.fromkeys(name for verdicts in populations for name in verdicts):
             counts = Counter(verdicts.get(name, "nothing") for verdicts in populations)
             for v in (v for v in (*VERDICTS, "nothing") if counts[v]):
                 rate = clopper_pearson(counts[v], len(populations))
-                out.append(common | _row(f"{n} patients, {name}", v, rate.value, rate.low, rate.high))
+                out.append(common | _row(f"{patients}, {name}", v, rate.value, rate.low, rate.high))
     return out
 
 
@@ -100,10 +145,12 @@ def _row(setting: str, metric: str, value: float, low: float | None, high: float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--populations", type=int, default=10)
+    parser.add_argument("--splits", type=int, default=4, help="of the demo's own patients")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="two populations of 40 patients")
     arguments = parser.parse_args()
-    results = rows(measured(2, (40,)) if arguments.quick else measured(arguments.populations, SIZES))
+    said = measured(2, (40,)) if arguments.quick else measured(arguments.populations, SIZES)
+    results = rows(said | of_the_demo(1 if arguments.quick else arguments.splits)) + between(DEMO)
     for r in results:
         print(f"{r['system']:<22}{r['setting']:<48}{r['metric']:<40}{r['value']:.2f}")
     if arguments.json:
