@@ -265,13 +265,16 @@ def audit(work: Work) -> None:
 
 # 10. flag -----------------------------------------------------------------------------------------------------------------
 def flag(work: Work) -> None:
-    """Findings about single patients -> a ranked queue."""
+    """Findings about single patients -> a ranked queue, and each patient's score."""
     from synthgen.flagging import flag as queue
     from synthgen.flags import Flag
+    from synthgen.quality import scores
 
     raised = [Flag(**row) for row in work.run.read_lines("flags-audit.jsonl")]
     raised += [f for check in _checks(SECTIONS) if hasattr(check, "flags") for f in check.flags(work.evidence)]
-    work.run.write_lines("flags.jsonl", queue(work.evidence.synthetic, work.dictionary, raised))
+    flags = queue(work.evidence.synthetic, work.dictionary, raised)
+    work.run.write_json("quality.json", scores(work.evidence.synthetic.ids, flags))
+    work.run.write_lines("flags.jsonl", flags)
 
 
 # 11. report ---------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.flags import RANK, Flag
+from synthgen.queue import patients_of
 
 if TYPE_CHECKING:
     Floats = NDArray[np.float64]
@@ -51,9 +52,21 @@ def wrong(flags: Iterable[Flag]) -> float:
 
 
 def quality(patients: Iterable[str], flags: Iterable[Flag], real_data: bool = False) -> dict[str, float]:
-    """Patient -> 0 (surely wrong) to 1. Flags that read real patients count only with `real_data` (DESIGN.md, rule 8)."""
-    of = flags_of(flags, real_data)
-    return {patient: round(1 - wrong(of.get(patient, ())), 6) for patient in patients}
+    """Patient -> 0 (surely wrong) to 1. Flags that read real patients count only with `real_data` (DESIGN.md, rule 8). A near
+    duplicate has the flags of the patient that stands for it."""
+    of: dict[str, list[Flag]] = {}
+    for flag in flags:
+        if real_data or not flag.reads_real_data:
+            for patient in patients_of(flag):
+                of.setdefault(patient, []).append(flag)
+    return {str(patient): round(1 - wrong(of.get(patient, ())), 6) for patient in patients}
+
+
+def scores(patients: Iterable[str], flags: Sequence[Flag]) -> dict[str, dict[str, float]]:
+    """What a run keeps of every patient: its quality by flags that read no real patient, and by all of them (which stays
+    inside)."""
+    ids = list(patients)
+    return {"data_independent": quality(ids, flags), "with_real_data": quality(ids, flags, real_data=True)}
 
 
 def flags_of(flags: Iterable[Flag], real_data: bool = False) -> dict[str, list[Flag]]:

@@ -45,6 +45,7 @@ def test_every_stage_leaves_what_it_says(finished: sg.Run):
         "split.json",
         "findings.jsonl",
         "flags.jsonl",
+        "quality.json",
         "report.html",
         "report.json",
     }

@@ -10,7 +10,7 @@ from scipy.stats import hypergeom
 
 from synthgen.errors import ConfigError
 from synthgen.flags import Flag
-from synthgen.quality import family, learn, quality, suspicion, wrong
+from synthgen.quality import family, learn, quality, scores, suspicion, wrong
 from synthgen.queue import TWINS
 from synthgen.sampling import looks_left, wrong_among
 from synthgen.triage import Decision, Triage
@@ -41,6 +41,14 @@ class TestQuality:
     def test_real_data_counts_only_when_asked_for(self) -> None:
         flags = [raised("A", "severe", real=True)]
         assert quality(["A"], flags)["A"] > 0.99 > 0.1 > quality(["A"], flags, real_data=True)["A"]
+
+    def test_every_patient_has_a_score_and_near_duplicates_share_their_flags(self) -> None:
+        told_once = Flag("A", "duplicate", "moderate", "Odd.", False, {TWINS: ["B"]}, 0.5)
+        kept = scores(["A", "B", "C", "D"], [told_once, raised("C", "severe", real=True)])
+        own, all_ = kept["data_independent"], kept["with_real_data"]
+        assert list(own) == list(all_) == ["A", "B", "C", "D"]
+        assert own["A"] == own["B"] < own["C"] == own["D"] == all_["D"]
+        assert all_["C"] < 0.1
 
     def test_reasons_are_grouped(self) -> None:
         assert family("out of bounds visits.albumin") == "out of bounds"
