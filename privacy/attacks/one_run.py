@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from privacy.errors import ConfigError
 
 LARGEST = 30.0
-SURE = 0.999
+SURE = 0.99
 
 
 @dataclass(frozen=True)
 class OneRun:
-    """`epsilon_low` at the confidence that was asked for, `epsilon_sure` at 99.9%, for convictions; `ceiling` is what as many
+    """`epsilon_low` at the confidence that was asked for, `epsilon_sure` at 99%, for convictions; `ceiling` is what as many
     guesses, all right, would prove."""
 
     epsilon_low: float

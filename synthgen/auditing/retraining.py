@@ -226,7 +226,7 @@ def _one_run(found: Mapping[str, OneRun], name: str, canaries: int, run: Run) ->
     first, surest = next(iter(found.values())), max(one.epsilon_sure for one in found.values())
     verdict: Verdict = "fail" if claim is not None and surest > claim else "information"
     outcome = (
-        f"With 99.9% confidence it is at least {surest:.2f}, which is above the claim: suspect too little noise, a missing clip, "
+        f"With 99% confidence it is at least {surest:.2f}, which is above the claim: suspect too little noise, a missing clip, "
         "or charges that were not added up."
         if verdict == "fail"
         else "So few canaries prove little: that the bound is low says next to nothing."
