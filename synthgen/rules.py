@@ -4,10 +4,11 @@
     abs(albumin - previous(albumin)) < 0.1 * (day - previous(day))
 
 Names are columns of the rule's table and of the patient's own row in `patients`. `previous(x)` is the same patient's value in
-the row before, `first(x)` in their first row, `highest(x)` the highest of all rows before; `known(x)`: whether x is recorded.
+the row before, `first(x)` in their first row, `highest(x)` the highest of all rows before; `known(x)`: whether x is recorded;
+`ever(x)`: whether x held in this row or in any before, as in `implies(code == "metformin", not ever(code == "dialysis"))`.
 Three-valued logic (Kleene 1952): what rests on a missing value is unknown, and an unknown rule is not broken.
-Nothing but comparisons, and/or/not, implies, known, arithmetic, abs, min, max, previous, first and highest can be written: no
-attribute, other call or power.
+Nothing but comparisons, and/or/not, implies, known, ever, arithmetic, abs, min, max, previous, first and highest can be written:
+no attribute, other call or power.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
-FUNCTIONS = {"previous", "first", "highest", "abs", "min", "max", "implies", "known"}
+FUNCTIONS = {"previous", "first", "highest", "abs", "min", "max", "implies", "known", "ever"}
 _MOST = 2000
 """Characters of an expression."""
 
@@ -140,7 +141,9 @@ class _Evaluation:
                 return 1 - _all([condition, 1 - consequence])
             if node.func.id == "known" and len(node.args) == 1:
                 return np.where(np.isnan(np.broadcast_to(self._number(node.args[0]), len(self.frame))), 0.0, 1.0)
-        raise self._refused("a rule is made of comparisons joined by and, or, not, implies(x, y) and known(x)")
+            if node.func.id == "ever" and len(node.args) == 1:
+                return self._ever(np.broadcast_to(self.truth(node.args[0]), len(self.frame)))
+        raise self._refused("a rule is made of comparisons joined by and, or, not, implies(x, y), known(x) and ever(x)")
 
     def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Floats:
         if type(op) not in _COMPARISONS:
@@ -200,6 +203,11 @@ class _Evaluation:
         """Of the rows before; NaN where none of them is recorded."""
         so_far = pd.Series(values).groupby(np.cumsum(self._starts)).cummax().groupby(np.cumsum(self._starts)).ffill()
         return self._previous(np.asarray(so_far, dtype=np.float64))
+
+    def _ever(self, truth: Floats) -> Floats:
+        """Kleene's `or` over the rows so far: true once one was, else unknown where any is."""
+        rows = pd.DataFrame({"true": truth == 1, "unknown": np.isnan(truth)}).groupby(np.cumsum(self._starts)).cummax()
+        return np.where(rows["true"], 1.0, np.where(rows["unknown"], np.nan, 0.0))
 
     def _column(self, name: str) -> Floats:
         column = self.columns.get(name)

@@ -45,6 +45,9 @@ def told(expression: str) -> Any:
         ("max(albumin, 4) == 4", [1, 0, UNKNOWN, 1]),
         ("abs(albumin - 4) < 1", [0, 0, UNKNOWN, 1]),
         ("albumin / 0 > 1", [1, 1, UNKNOWN, 1]),
+        ("ever(albumin > 4)", [0, 1, UNKNOWN, UNKNOWN]),  # what was missing before may have been so
+        ('not ever(ascites == "no")', [1, 1, 1, UNKNOWN]),
+        ('implies(stage == "2", ever(albumin > 3.5))', [1, 1, UNKNOWN, 1]),
     ],
 )
 def test_hand_worked(expression: str, expected: list[float]) -> None:

@@ -140,6 +140,31 @@ def test_the_demo_binds_what_speaks_of_its_columns_and_its_patients_keep_to_it()
         assert rows["broken"].sum() <= 1, rule.name  # one albumin of the file is above 7
 
 
+def test_drugs_and_conditions_that_exclude_each_other() -> None:
+    """Metformin before dialysis is fine; from its first day on it is not, and another patient's dialysis says nothing."""
+    about = dictionary()
+    columns = {
+        "patient_id": {"type": "id"},
+        "day": {"type": "integer", "bounds": [0, 4000]},
+        "code": {"type": "categorical", "role": "code", "categories": ["metformin", "haemodialysis"]},
+    }
+    content = about.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    content["tables"]["events"] = {"columns": columns}
+    about = parse(Dictionary, content, "d")
+    bound = {b.name: b.rule for b in bind(read_pack("adult-drugs"), about)}
+    rule = bound["no_metformin_on_dialysis"]
+    assert rule is not None
+    assert bound["no_pregnancy_after_hysterectomy"] is None
+    rows = [("A", 10, "metformin"), ("A", 400, "haemodialysis"), ("A", 500, "metformin"), ("B", 600, "metformin")]
+    tables = {
+        "patients": pd.DataFrame({"patient_id": ["A", "B"], "age": [50.0, 60.0], "gender": ["F", "M"]}),
+        "events": pd.DataFrame(rows, columns=["patient_id", "day", "code"]),
+    }
+    told = broken(rule, tables, about)
+    assert told is not None
+    assert told["broken"].tolist() == [False, False, True, False]
+
+
 def test_the_clinic_binds_drugs_and_sexes() -> None:
     names = {r.name for r in read_dictionary(ROOT / "benchmarks/clinic.yaml").rules}
     assert {"adult-drugs/prostatectomy_is_male", "adult-labs/creatinine_rises_slowly"} <= names
