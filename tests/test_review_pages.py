@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import review_house
+from conftest import ROOT
 from review_server import chromium, serving, sign_in
 from review_shown import PAGES, prepared
 
@@ -92,11 +93,15 @@ def test_on_a_tablet_the_answers_are_always_in_reach_and_cover_nothing_for_good(
     page.set_viewport_size({"width": 1280, "height": 1000})
 
 
-def test_every_page_is_looked_at():
+def test_every_page_is_looked_at(tmp_path):
     """A new page has to be put into the pictures of the documentation, and so into these tests."""
+    assert review_house.app(tmp_path)  # makes the routes known
     asked = [re.sub(r"\{\w+\}", "x", path.split("?")[0]) for pages in PAGES.values() for path in pages.values()]
     shapes = {
         r.path: re.compile(re.sub(r"\{\w+\}", "[^/]+", r.path) + "$") for r in ROUTES if r.method == "GET" and not r.api
     }
     missed = {path for path, shape in shapes.items() if not any(shape.match(a) for a in asked)}
     assert missed == FILES
+    shown = set(re.findall(r"review/([a-z-]+)\.png", (ROOT / "docs" / "review.md").read_text()))
+    assert {title for pages in PAGES.values() for title in pages} <= shown
+    assert shown == {path.stem for path in (ROOT / "docs" / "review").glob("*.png")}

@@ -96,6 +96,27 @@ def test_a_queued_job_is_run_and_its_progress_is_seen(app, database, worker, sta
     assert now.run in page
 
 
+def test_the_log_of_a_job_says_what_became_of_it(app, database, worker, stages):
+    def fails(_work) -> None:
+        raise BudgetExceeded("the cap is passed")
+
+    stages[1]["train"] = fails
+    number = queued(app)
+    worker.work_once()
+    del stages[1]["train"]
+    sam = Asker(app, "sam")
+    sam.post(f"/jobs/{number}/resume")
+    worker.work_once()
+    told = [line["text"] for line in sam.call("GET", f"/jobs/{number}").json()["history"]]
+    run = job(database, number).run
+    assert told == [
+        "queued by sam", f"started by {worker.name}", f"run {run}", "stage read", "stage train", "failed: the cap is passed",
+        "resumed by sam", f"started by {worker.name}", "stage train", "stage report", "finished",
+    ]  # fmt: skip
+    page = sam.get(f"/jobs/{number}").text
+    assert all(line in page for line in told)
+
+
 def test_only_jobs_of_the_folder_can_be_queued_and_nonsense_is_refused(app):
     sam = Asker(app, "sam")
     assert "broken" not in sam.get("/runs").text

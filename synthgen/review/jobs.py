@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from synthgen.config import Job, load_job
 from synthgen.errors import ConfigError, SynthgenError, WorkspaceError
-from synthgen.review.tables import JOBS
+from synthgen.review.tables import JOB_LOG, JOBS
 
 if TYPE_CHECKING:
     from synthgen.review.database import Write
@@ -84,6 +84,7 @@ def submit(write: Write, job: Job, by: Person) -> int:
     }
     (number,) = write.connection.execute(JOBS.insert().values(**row).returning(JOBS.c.id)).one()
     write.log("job queued", by.name, job=number, name=job.name, epsilon=job.privacy.epsilon)
+    _note(write, number, f"queued by {by.name}")
     return int(number)
 
 
@@ -106,11 +107,16 @@ def claim(write: Write, worker: str) -> Queued | None:
     row = write.connection.execute(sa.select(JOBS).where(waits).order_by(JOBS.c.id).limit(1)).first()
     if row is None:
         return None
-    _change(write, row.id, state="running", worker=worker, leased_until=write.now + LEASE, message=None)
+    begun = {"state": "running", "worker": worker, "leased_until": write.now + LEASE}
+    _change(write, row.id, **begun, message=None, stage=None)
     if row.state == "running":
         write.log("job taken over", worker, job=row.id, run=row.run, dead=row.worker)
+        _note(
+            write, row.id, f"taken over by {worker}: {row.worker or 'the worker before'} has been silent for too long"
+        )
     else:
         write.log("job started", worker, job=row.id)
+        _note(write, row.id, f"started by {worker}")
     return find(write.connection, row.id)
 
 
@@ -120,6 +126,9 @@ def beat(write: Write, number: int, worker: str, **seen: Any) -> bool:
     if now.worker != worker or now.state != "running" or now.cancel:
         return False
     _change(write, number, leased_until=write.now + LEASE, **seen)
+    for name, words in (("run", "run {}"), ("stage", "stage {}"), ("epsilon", "epsilon {:.4g} charged, in full")):
+        if seen.get(name) is not None and seen[name] != getattr(now, name):
+            _note(write, number, words.format(seen[name]))
     return True
 
 
@@ -128,12 +137,14 @@ def end(write: Write, number: int, worker: str, state: str, message: str | None 
     if find(write.connection, number).worker == worker:
         _change(write, number, state=state, message=message, ended_at=write.now, leased_until=None)
         write.log(f"job {state}", worker, job=number, **({"message": message} if message else {}))
+        _note(write, number, f"{state}: {message}" if message else state)
 
 
 def put_back(write: Write, number: int, worker: str) -> None:
     """The run's folder is still held by a process that is about to die: somebody tries again in a while."""
     if find(write.connection, number).worker == worker:
         _change(write, number, leased_until=write.now + LEASE / 4, worker=None)
+        _note(write, number, "another process still holds the run; tried again in a while")
 
 
 def cancel(write: Write, number: int, by: Person) -> None:
@@ -144,6 +155,7 @@ def cancel(write: Write, number: int, by: Person) -> None:
     over = {"state": "cancelled", "ended_at": write.now} if now.state == "queued" else {}
     _change(write, number, cancel=True, **over)
     write.log("job cancelled by hand", by.name, job=number)
+    _note(write, number, f"cancelled by {by.name}")
 
 
 def resume(write: Write, number: int, by: Person) -> None:
@@ -153,6 +165,17 @@ def resume(write: Write, number: int, by: Person) -> None:
         raise ConfigError(f"this job is {now.state}; only one that failed or was cancelled can go on")
     _change(write, number, state="queued", cancel=False, message=None, worker=None, ended_at=None)
     write.log("job resumed", by.name, job=number, run=now.run)
+    _note(write, number, f"resumed by {by.name}")
+
+
+def history(connection: sa.Connection, number: int) -> list[tuple[float, str]]:
+    """What became of a job, (when, what), oldest first."""
+    query = sa.select(JOB_LOG.c.at, JOB_LOG.c.text).where(JOB_LOG.c.job_id == number).order_by(JOB_LOG.c.id)
+    return [(row.at, row.text) for row in connection.execute(query)]
+
+
+def _note(write: Write, number: int, text: str) -> None:
+    write.connection.execute(JOB_LOG.insert().values(job_id=number, at=write.now, text=text))
 
 
 def _own(write: Write, number: int, by: Person) -> Queued:

@@ -68,7 +68,7 @@ def environment() -> Environment:
 
     made.filters |= {"label": label, "definition": definition}
     made.filters |= {"when": when, "duration": duration, "number": number, "up": up, "left": left}
-    made.filters |= {"marked": marked, "spans_of": spans_of, "counted": counted, "words": words}
+    made.filters |= {"marked": marked, "spans_of": spans_of, "counted": counted, "words": words, "moment": moment}
     return made
 
 
@@ -91,6 +91,11 @@ def left(cap: float, spent: float) -> str:
 def when(seconds: float | None) -> str:
     """A moment, in UTC."""
     return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def moment(seconds: float) -> str:
+    """A moment to the second, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%-d %b %Y, %H:%M:%S} UTC"
 
 
 def duration(seconds: float) -> str:

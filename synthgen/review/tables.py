@@ -149,3 +149,12 @@ JOBS = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("ended_at", sa.Float),
 )
+
+JOB_LOG = sa.Table(
+    "job_log",  # what became of a job, line by line; no value of a patient
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)

@@ -81,9 +81,10 @@ def api_submit(request: Request, me: Me, body: NewJob) -> Json:
 
 @route("GET", "/api/jobs/{number}", INSIDE)
 def api_job(request: Request, number: Number) -> Json:
-    """One job: its stage, progress and epsilon spent."""
+    """One job: its stage, progress, epsilon spent, and what became of it line by line."""
     with house(request).database.read() as connection:
-        return jobs.as_row(jobs.find(connection, number))
+        said = [{"at": at, "text": text} for at, text in jobs.history(connection, number)]
+        return jobs.as_row(jobs.find(connection, number)) | {"history": said}
 
 
 @route("POST", "/api/jobs/{number}/cancel", SCIENTIST)

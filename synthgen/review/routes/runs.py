@@ -50,16 +50,12 @@ def submit(
 
 @route("GET", "/jobs/{number}", READERS)
 def one(request: Request, number: Number) -> Response:
-    with house(request).database.read() as connection:
-        queued, names = jobs.find(connection, number), people.names(connection)
-    return page(request, "job.html", queued=queued, names=names, stages=list(STAGES), over=jobs.OVER)
+    return page(request, "job.html", **_of_job(request, number))
 
 
 @route("GET", "/jobs/{number}/progress", READERS)
 def progress(request: Request, number: Number) -> Response:
-    with house(request).database.read() as connection:
-        queued, names = jobs.find(connection, number), people.names(connection)
-    return page(request, "progress.html", queued=queued, names=names, stages=list(STAGES), over=jobs.OVER)
+    return page(request, "progress.html", **_of_job(request, number))
 
 
 @route("POST", "/jobs/{number}/cancel", ("scientist",))
@@ -110,6 +106,13 @@ def compare(
     left, right = ({f.name: f for f in r.findings} for r in (first, second))
     rows = [(name, left.get(name), right.get(name)) for name in dict.fromkeys([*left, *right])]
     return page(request, "compare.html", a=first, b=second, settings=different(first, second), rows=rows)
+
+
+def _of_job(request: Request, number: int) -> dict[str, Any]:
+    with house(request).database.read() as connection:
+        queued, history = jobs.find(connection, number), jobs.history(connection, number)
+        names = people.names(connection)
+    return {"queued": queued, "history": history, "names": names, "stages": list(STAGES), "over": jobs.OVER}
 
 
 def _left(run: Run) -> list[str]:
