@@ -286,7 +286,8 @@ def main() -> None:
         f"{s}, {t}": lambda s=s, t=t, m=m: measured(data, s, t, m, options.seed) for (s, t), m in SYSTEMS.items()
     }
     todo["sampling"] = lambda: sampling(data, options.seed, options.sheet)
-    todo["steps"] = lambda: image_steps.rows(row, 4 if options.quick else 32)
+    for case in image_steps.CASES:
+        todo[f"step, {case}"] = lambda case=case: image_steps.rows(row, case, options.quick)  # type: ignore[misc]
     rows = []
     for name, make in todo.items():
         if re.search(options.only, name):
