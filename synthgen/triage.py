@@ -97,6 +97,17 @@ def remaining(strata: Sequence[tuple[Sequence[str], Sequence[str]]], decided: Ma
     return sum(p not in decided for stratum, _ in known for p in stratum) + more
 
 
+def looks_before(patients: Iterable[str], flags: Iterable[Flag]) -> int:
+    """Looks that a review of these flags takes until the rate of wrong patients is known to within `MARGIN`, before anybody has
+    looked: if as many of the patients without a flag are wrong as `sampling.PRIOR` says."""
+    flagged = {f.patient_id for f in flags}
+    ids = [str(p) for p in patients]
+    strata: list[tuple[list[str], list[str]]] = [
+        ([p for p in ids if (p in flagged) == mine], []) for mine in (True, False)
+    ]
+    return remaining(strata, {}, MARGIN)
+
+
 def _count(patients: Sequence[str], looked: Sequence[str], decided: Mapping[str, bool]) -> Count:
     """Wrong patients of one stratum; the two strata share the error (Bonferroni)."""
     count = wrong_among(len(patients), len(looked), sum(decided[p] for p in looked), 1 - (1 - CONFIDENCE) / 2)

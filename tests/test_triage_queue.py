@@ -13,7 +13,7 @@ from synthgen.flags import Flag
 from synthgen.quality import family, learn, quality, scores, suspicion, wrong
 from synthgen.queue import TWINS
 from synthgen.sampling import looks_left, wrong_among
-from synthgen.triage import Decision, Triage
+from synthgen.triage import Decision, Triage, looks_before
 
 
 def raised(
@@ -190,6 +190,7 @@ class TestTriage:
         left = queue.estimate.looks_left
         assert left == 5 + looks_left(195, 0, 0, 0.02 * 200 / 195)
         assert f"{left} more looks would tell it to within 2%" in str(queue.estimate)
+        assert looks_before(self.IDS, [raised(p) for p in self.IDS[:5]]) == left
 
 
 class TestSampling:

@@ -12,9 +12,10 @@ from markupsafe import Markup, escape
 
 from synthgen.claim import up
 from synthgen.gate import objections, to_drop
-from synthgen.queue import patients_of
+from synthgen.queue import for_release, patients_of
 from synthgen.report.contact_sheet import address, contact_sheet
 from synthgen.report.scorecard import scorecard
+from synthgen.triage import MARGIN, looks_before
 
 if TYPE_CHECKING:
     from synthgen.findings import Audience, Finding
@@ -116,6 +117,8 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
         "flags": context.flags,
         "most_flags": MOST_FLAGS,
         "twins": _twins,
+        "looks": looks_before(context.synthetic.ids, for_release(context.flags)),
+        "margin": MARGIN,
         "dropped": len(to_drop(context)),
         "stages": context.stages,
         "longest": max((s.seconds for s in context.stages), default=1) or 1,
