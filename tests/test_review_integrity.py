@@ -224,6 +224,19 @@ def test_a_bundle_that_was_changed_in_its_folder_is_not_handed_out(app):
     assert olga.call("GET", f"/releases/{number}/bundle").status_code == 409
 
 
+def test_the_command_line_releases_nothing_past_the_reviews(app, cli):
+    """What specialists rejected is left out there too, and an open review is in the way."""
+    place = app.state.house.workspace
+    ask = ("release", "--workspace", place.root, "--by", "Dr A", "--accept=subgroup/worst_auc")
+    review = opened(app, looks=1, most=1)
+    code, _, err = cli(*ask)
+    assert (code, f"review {review} of this run is still open" in err) == (1, True)
+    everything(Asker(app, "ana"), review, "reject", "values")
+    close(app, review)
+    assert cli(*ask)[0] == 0
+    assert "SYN-000000" not in (place.run().folder / "release" / "synthetic_patients.csv").read_text()
+
+
 def test_each_view_of_real_data_flags_is_in_the_log_and_no_other_view(app, database):
     close(app, opened(app, looks=1, most=1))
     assert "real-data flags viewed" not in kinds(database)

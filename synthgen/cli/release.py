@@ -38,15 +38,20 @@ def command(
         return
     if run == VERIFY or bundle is not None:
         raise ConfigError("a bundle is checked by `synthgen release verify BUNDLE`")
+    from synthgen.gate import objections
     from synthgen.pipeline import STAGES
     from synthgen.release import release
-    from synthgen.report.of_run import context_of
+    from synthgen.review.dossier import reviewed
 
     found = workspace(folder).run(run, done="report")
     unfinished = [stage for stage in STAGES if stage not in found.stages]
+    accepted = dict.fromkeys(accept or (), by)
     try:
         with found.locked():
-            written = release(found.folder, context_of(found), by, dict.fromkeys(accept or (), by), unfinished)
+            context, unsettled = reviewed(found)
+            if unsettled:
+                raise NotReleasable([*objections(context, accepted), *unsettled])
+            written = release(found.folder, context, by, accepted, unfinished)
     except NotReleasable as refusal:
         where = ["--workspace", str(folder)] if folder else []
         again = ["synthgen", "release", found.id, *where, "--by", by or "PERSON"]

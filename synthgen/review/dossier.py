@@ -31,6 +31,16 @@ def context_with(run: Run, rejected: Sequence[Flag]) -> ReportContext:
     return replace(context, flags=(*context.flags, *rejected))
 
 
+def reviewed(run: Run) -> tuple[ReportContext, list[str]]:
+    """What the command line releases: the run's context with what its reviews decided, and a sentence for each that is not
+    settled."""
+    from synthgen.review import outcome
+    from synthgen.review.database import Database
+
+    with Database(run.workspace).read() as connection:
+        return context_with(run, outcome.rejected(connection, run.id)), outcome.unsettled(connection, run.id)
+
+
 def blockers(context: ReportContext, accepted: Mapping[str, str], unsettled: Sequence[str]) -> list[Blocker]:
     """Everything in the way of a release; none means that an officer can sign."""
     by_name = {f"{f.name} ": f for f in context.findings}
