@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_rehearsal_marks_the_run(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_run_is_audited_by_training_again(tmp_path: Path):
+def test_a_run_is_audited_by_training_again(tmp_path: Path, cli):
     from synthgen.auditing.retraining import canary_patients, left_out, white_box
     from synthgen.pipeline import Work
     from synthgen.progress import Silent
@@ -106,3 +107,14 @@ def test_a_run_is_audited_by_training_again(tmp_path: Path):
     (lost,) = left_out(run, "ehr", train, 1, rng, repeats=3)
     assert lost.low is not None
     assert lost.low < lost.value
+    code, out, _ = cli("exposure", run.id, "--most", 5, "--workspace", run.workspace.root, "--json")
+    said = json.loads(out)["patients"]
+    losses = run.read_json("individual.json")["epsilon"]
+    assert code == 0
+    assert [row["epsilon"] for row in said] == sorted(losses, reverse=True)[:5]
+    where = {str(i): e for i, e in zip(train.ids, losses, strict=True)}
+    assert all(where[row["patient"]] == row["epsilon"] <= said[0]["epsilon"] for row in said)
+    (run.folder / "individual.json").unlink()
+    code, _, err = cli("exposure", run.id, "--workspace", run.workspace.root)
+    assert code == 2
+    assert "no individual losses" in err

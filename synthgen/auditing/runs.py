@@ -7,7 +7,7 @@ other patient's record or statistic may change. *Delta* must lie well below one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def delta(plan: Plan) -> Finding:
 # Individual losses --------------------------------------------------------------------------------------------------------
 def individual(run: Run) -> list[Finding]:
     """What each patient gave at most, from what they contributed: individual.json, for the privacy officer only, in the order of
-    the training patients. Their ids are worked out again when needed, not stored."""
+    the training patients. Their ids are worked out again when needed (`exposed`), not stored."""
     from privacy.individual import individual_epsilons
 
     plan = run.plan
@@ -149,3 +149,24 @@ def individual(run: Run) -> list[Finding]:
     return [
         Finding("individual", "median_epsilon", middle, "information", text, "audit", n=len(losses), bound=plan.epsilon)
     ]
+
+
+def exposed(run: Run) -> list[dict[str, Any]]:
+    """`{patient, epsilon}` of every training patient, the most exposed first. The cohort is read again for the ids.
+
+    Raises:
+        WorkspaceError: where the run has no individual losses: it was not audited, has no privacy, or they were erased; and
+            where the cohort is no longer the one that was trained on.
+    """
+    from synthgen.errors import WorkspaceError
+    from synthgen.pipeline import Work
+    from synthgen.progress import Silent
+
+    if not (run.folder / "individual.json").exists():
+        raise WorkspaceError(
+            f"{run.folder}: no individual losses are kept here: the run was not audited yet, has no privacy, or they were erased"
+        )
+    losses = run.read_json("individual.json")["epsilon"]
+    train, _ = Work(run, Silent()).halves()
+    rows = [{"patient": str(i), "epsilon": float(e)} for i, e in zip(train.ids, losses, strict=True)]
+    return sorted(rows, key=lambda row: -row["epsilon"])

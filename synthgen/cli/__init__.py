@@ -28,6 +28,7 @@ COMMANDS = {
     "sample": "Draw more synthetic patients from a finished run.",
     "report": "Write a run's report again.",
     "audit": "Attack anybody's synthetic cohort, with the real patients it was made from and others as control.",
+    "exposure": "List the training patients by what each of them gave at most, for the privacy officer only.",
     "budget": "Show what was spent on a cohort, or set its cap.",
     "ledger": "Verify the ledger's chain of hashes.",
     "release": "Write the bundle that may leave, or say why not.",
