@@ -148,7 +148,7 @@ def rows(found: list[Found]) -> list[dict[str, Any]]:
 def widening(error: Floats, half: Floats) -> Floats:
     """[cohorts] by how much the others' errors exceed their standard errors."""
     squares = (error / (half / 1.959964)) ** 2
-    return np.sqrt(np.maximum((squares.sum() - squares) / (len(squares) - 1), 1.0))
+    return np.asarray(np.sqrt(np.maximum((squares.sum() - squares) / (len(squares) - 1), 1.0)))
 
 
 def _rows(name: str, setting: str, truth: Floats, value: Floats, half: Floats) -> list[dict[str, Any]]:

@@ -135,13 +135,17 @@ def test_verdicts(made: tuple[float, float], real: tuple[float, float], said: st
 
 def test_the_benchmark_widens_each_interval_by_what_the_others_missed() -> None:
     sys.path.insert(0, str(cohorts.REPOSITORY / "benchmarks"))
-    from estimands import randomised, rows, widening
+    from estimands import beside, randomised, rows, widening
 
     assert widening(np.array([0.0, 2, 2]), np.array([Z, Z, Z])) == pytest.approx([2, 2**0.5, 2**0.5])
     assert widening(np.array([0.1, 0.1]), np.array([Z, Z])).tolist() == [1, 1]
     found = [{"real patients": {"x": [0.0, 1.0, 0.5]}, "no DP": {"x": [0.0, 1.0, 0.5]}}] * 3
     of = {(r["setting"], r["metric"]): r["value"] for r in rows(found)}
     assert (of["no DP", "coverage"], of["no DP, widened", "coverage"]) == (0, 1)
+    kept = {"no DP": {"x": [[0.5, 0.0, 9], [0.4, 0.04, 100], [1.0, 0.2, 50], [2.0, 0.4, 50]]}}
+    made = beside(kept)
+    assert made["real patients"]["x"] == pytest.approx([0.5, 0.4, Z * 0.2])
+    assert made["no DP"]["x"] == pytest.approx([0.5, 1.5, Z * 0.3**0.5])
     dictionary = cohorts.pbc()
     cohort = simulate(dictionary, 200, np.random.default_rng(5))
     dealt = randomised(cohort, np.random.default_rng(6))
