@@ -187,7 +187,7 @@ def _spelt(name: str, values: pd.Series[Any]) -> pd.Series[Any]:
 def one_run(quick: bool) -> Iterator[Row]:
     """Canary patients in rehearsals of the shipped EHR generator on PBC: as planned, with all but no noise (which is to be found
     out), and by the generator without privacy."""
-    from synthgen.auditing.retraining import canary_bounds
+    from synthgen.auditing.one_run import canary_bounds
     from synthgen.pipeline import STAGES, Work
     from synthgen.progress import Silent
 

@@ -13,6 +13,7 @@ from liars import run_job
 from privacy.accounting import calibrate
 from privacy.attacks.leave_one_out import leave_one_out
 from privacy.attacks.likelihood import lira_scores, rmia_scores
+from privacy.attacks.shadow import nearness, shadow_scores
 from privacy.budget import Budget
 from privacy.charges import Charge
 from privacy.journal import Journal
@@ -58,6 +59,25 @@ def test_ratios_are_compared_with_everybody_else_of_the_population():
     assert rmia_scores(target, references, nobody, population).tolist() == [1.0, 1.0, 0.0]
 
 
+def shadowed(seed: int, spread: float) -> float:
+    """AUC of the shadow attack on a generator that adds this much to each number of the patients it was trained on."""
+    rng = np.random.default_rng(seed)
+    pool, member = rng.normal(size=(120, 5)), np.arange(120) < 60
+    included = np.argsort(rng.random((6, 120)), axis=0) < 3
+
+    def made(trained_on: np.ndarray) -> np.ndarray:
+        chosen = rng.choice(np.flatnonzero(trained_on), 60)
+        return nearness(pool, pool[chosen] + rng.normal(scale=spread, size=(60, 5)))
+
+    scores = shadow_scores(made(member), np.stack([made(row) for row in included]), included)
+    return auc(scores[member], scores[~member])
+
+
+def test_shadow_cohorts_teach_what_a_leak_looks_like():
+    assert min(shadowed(seed, 0.5) for seed in range(5)) > 0.65
+    assert abs(np.mean([shadowed(seed, 20.0) for seed in range(20)]) - 0.5) < 0.04
+
+
 def test_leave_one_out_finds_the_shift():
     rng = np.random.default_rng(0)
     result = leave_one_out(rng.normal(1.5, 1, 200), rng.normal(0, 1, 200), rng)
@@ -91,7 +111,8 @@ def test_a_rehearsal_marks_the_run(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_run_is_audited_by_training_again(tmp_path: Path, cli):
-    from synthgen.auditing.retraining import canary_patients, left_out, white_box
+    from synthgen.auditing.one_run import canary_patients
+    from synthgen.auditing.retraining import left_out, white_box
     from synthgen.pipeline import Work
     from synthgen.progress import Silent
 
@@ -99,7 +120,12 @@ def test_a_run_is_audited_by_training_again(tmp_path: Path, cli):
     train, holdout = Work(run, Silent()).halves()
     rng = np.random.default_rng(0)
     findings = white_box(run, "ehr", train, holdout, 4, rng)
-    assert {f.metric for f in findings if "auc" in f.metric} == {"auc_likelihood", "auc_lira", "auc_rmia"}
+    assert {f.metric for f in findings if "auc" in f.metric} == {
+        "auc_likelihood",
+        "auc_lira",
+        "auc_rmia",
+        "auc_shadow_cohorts",
+    }
     assert not [f for f in findings if f.verdict == "fail"]
     (found,) = canary_patients(run, ["ehr"], train, 20, rng)
     assert found.ceiling is not None

@@ -186,7 +186,7 @@ class TestRun:
         assert any("note" in c for c in checks)
 
     def test_whole_canaries_are_looked_for_in_every_model_and_in_all_of_them(self, run: sg.Run):
-        from synthgen.auditing.retraining import canary_patients
+        from synthgen.auditing.one_run import canary_patients
         from synthgen.pipeline import Work
         from synthgen.progress import Silent
 

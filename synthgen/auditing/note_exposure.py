@@ -36,7 +36,7 @@ def note_exposure(run: Run, name: str, train: Cohort, canaries: int, rng: np.ran
     from privacy.attacks.exposure import canaries as made_up
     from privacy.attacks.exposure import exposure
     from privacy.session import Session
-    from synthgen.auditing.retraining import Rehearsal
+    from synthgen.auditing.rehearsal import Rehearsal
     from synthgen.cohort import concatenate
 
     hosts, prefixes, vocabulary = beginnings(run.dictionary, canaries, rng)
