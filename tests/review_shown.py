@@ -16,6 +16,7 @@ from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.flags import Flag
 from synthgen.linked_simulation import simulate_linked
+from synthgen.review import jobs
 from synthgen.review.app import create_app
 from synthgen.workspace import Workspace
 
@@ -68,6 +69,11 @@ def prepared(place: Workspace) -> dict[str, str]:
         sam.call("POST", "/reviews", {"run": found, "planted": 0, "random": 0})
     sam.call("POST", "/releases", {"run": run.id, "purpose": "Feasibility of a registry study"})
     sam.call("POST", "/jobs", {"job": "pbc", "seed": 4})
+    with app.state.house.database.write() as write:
+        jobs.claim(write, "worker-1")
+        jobs.beat(write, 1, "worker-1", run=other.id, stage="read")
+        seen = {"stage": "train", "what": "noisy sums", "done": 12, "total": 31, "epsilon": 2.99}
+        jobs.beat(write, 1, "worker-1", **seen)
     adam.call("POST", "/people", {"name": "newcomer", "role": "officer", "password": PASSWORD})
     return {"run": run.id, "other": other.id, "conflict": conflict}
 

@@ -14,7 +14,7 @@ from test_review_triage import decide, everything, look_at, opened, state
 
 from synthgen.flags import Flag
 from synthgen.review import outcome as outcomes
-from synthgen.review import reviews, triage
+from synthgen.review import learning, turns
 from synthgen.review.approval import read_approval
 from synthgen.review.people import named
 from synthgen.review.tables import ITEMS, LOOKS
@@ -272,14 +272,34 @@ def test_a_patient_is_planted_in_nobodys_sight(app):
     assert all("planted" not in row for row in rows)
 
 
+def test_two_who_ask_at_once_get_two_patients(app, database, monkeypatch):
+    """The second asks while the first's queue is being ordered, before the first holds the database."""
+    review = opened(app, looks=1)
+    with database.read() as connection:
+        ana, bea = named(connection, "ana"), named(connection, "bea")
+    in_order, beas = learning.in_order, []
+
+    def meanwhile(connection, found, board):
+        if not beas:
+            beas.append(None)
+            beas[0] = turns.next_look(database, review, bea)[1]
+        return in_order(connection, found, board)
+
+    monkeypatch.setattr(learning, "in_order", meanwhile)
+    anas = turns.next_look(database, review, ana)[1]
+    assert (beas[0].patient_id, anas.patient_id) == ("SYN-000000", "SYN-000001")
+    assert turns.next_look(database, review, ana)[1].id == anas.id
+
+
 def test_an_undone_decision_leaves_no_verdict_behind(app, database):
     review = opened(app, looks=1, most=1)
     ana = Asker(app, "ana")
     everything(ana, review, "reject", "values")
     ana.post(f"/reviews/{review}/undo")
     assert flags_of(app) == []
+    with database.read() as connection:
+        me = named(connection, "ana")
+    assert turns.next_look(database, review, me)[1].reason == "values"
     with database.write() as write:
-        found, me = reviews.find(write.connection, review), named(write.connection, "ana")
-        assert triage.take(write, found, me)[0].reason == "values"
         assert write.connection.execute(ITEMS.select().where(ITEMS.c.review_id == review)).one().verdict is None
         assert len(write.connection.execute(LOOKS.select()).all()) == 2

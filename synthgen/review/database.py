@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ class Database:
     def __init__(self, workspace: Workspace) -> None:
         workspace.ledger()  # makes the folder, the key and the ledger, if they are not there yet
         url = os.environ.get(DATABASE, f"sqlite:///{(workspace.root / 'ledger.db').resolve()}")
+        self._turn = threading.Lock()
         self.chain = Chain(url, hmac.new(workspace.key, b"audit log", hashlib.sha256).digest(), LOG)
         with self.chain.transaction(exclusive=True) as connection:
             migrate(connection)
@@ -59,8 +61,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Write]:
-        """A transaction that changes something; rolled back, log and all, if the block raises."""
-        with self.chain.transaction(exclusive=True) as connection:
+        """A transaction that changes something; rolled back, log and all, if the block raises. Within a process they take turns:
+        SQLite itself would let each wait by sleeping, up to a tenth of a second at a time."""
+        with self._turn, self.chain.transaction(exclusive=True) as connection:
             yield Write(connection, time.time(), self.chain)
 
 

@@ -22,6 +22,16 @@ LIMIT = (
 )
 
 
+def catch_up(database: Database) -> None:
+    """Takes the ledger's new entries over, if there are any."""
+    with database.read() as connection:
+        newest = connection.execute(sa.text("SELECT max(number) FROM ledger")).scalar()
+        done = connection.execute(sa.select(MIRROR.c.number).where(MIRROR.c.chain == "ledger")).scalar()
+    if newest != done:
+        with database.write() as write:
+            take_over(write)
+
+
 def take_over(write: Write) -> int:
     """Adds the ledger's new entries (without its patients' hashes) to the log; returns how many."""
     done = write.connection.execute(sa.select(MIRROR.c.number).where(MIRROR.c.chain == "ledger")).scalar()

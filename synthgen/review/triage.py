@@ -9,13 +9,12 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import sqlalchemy as sa
 
 from synthgen.errors import ConfigError, WorkspaceError
-from synthgen.review import learning, reviews
+from synthgen.review import reviews
 from synthgen.review.tables import ITEMS, LOOKS, PEOPLE, REVIEWS
 
 if TYPE_CHECKING:
@@ -41,48 +40,6 @@ REASONS = {
 """Why a patient is rejected; the keys 1 to 9 choose one."""
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Where a reviewer stands in a review. Planted patients count like any other, or they would show."""
-
-    done: int
-    left: int
-    seconds_a_look: float | None
-
-    @property
-    def total(self) -> int:
-        return self.done + self.left
-
-
-def take(write: Write, review: Review, person: Person) -> tuple[Any | None, Standing]:
-    """The look to go on with, and where the person stands: the person's own open look, or a new one at the first patient that
-    wants one; else None."""
-    board = _board(write.connection, review, person, write.now)  # one's own lease changes nothing in it
-    return _take(write, review, person, board), _standing(write.connection, review, person, board)
-
-
-def _take(write: Write, review: Review, person: Person, board: Sequence[Any]) -> Any | None:
-    own = _open_look(write.connection, review, person)
-    if own is not None:
-        if own.leased_until < write.now + LEASE / 2:
-            _change(write, own.id, leased_until=write.now + LEASE)
-        return look(write.connection, own.id)
-    if review.closed_at is not None:
-        return None
-    skipped = []
-    for item in learning.in_order(write.connection, review, board):
-        if not item.free:
-            continue
-        if item.look is None:
-            return _begin(write, review, item.id, person)
-        skipped.append(item)
-    if not skipped:
-        return None
-    again = min(skipped, key=lambda item: item.skipped_at or 0.0)
-    _change(write, again.look, skipped_at=None, opened_at=write.now, leased_until=write.now + LEASE)
-    return look(write.connection, again.look)
-
-
 def look(connection: sa.Connection, look_id: str) -> Any | None:
     """A look with what belongs to it: its item's review, patient, flags, position and whether it is planted."""
     columns = (ITEMS.c.review_id, ITEMS.c.patient_id, ITEMS.c.flags, ITEMS.c.position, ITEMS.c.planted, ITEMS.c.wanted)
@@ -103,7 +60,7 @@ def draft(write: Write, look_id: str, person: Person, reason: str, note: str) ->
     own = own_look(write.connection, look_id, person)
     if own.answer is None and own.undone_at is None:
         _must_be_known(reason)
-        _change(write, look_id, reason=reason or None, note=note[:LONGEST_NOTE], leased_until=write.now + LEASE)
+        change(write, look_id, reason=reason or None, note=note[:LONGEST_NOTE], leased_until=write.now + LEASE)
 
 
 def answer(write: Write, look_id: str, person: Person, said: str, reason: str, note: str) -> bool:
@@ -127,7 +84,7 @@ def answer(write: Write, look_id: str, person: Person, said: str, reason: str, n
         raise ConfigError("a rejection needs a reason: press 1 to 9, then x")
     seconds = round(write.now - own.opened_at, 1)
     kept = {"answer": said, "reason": reason or None, "note": note[:LONGEST_NOTE]}
-    _change(write, look_id, **kept, answered_at=write.now, seconds=seconds, skipped_at=None)
+    change(write, look_id, **kept, answered_at=write.now, seconds=seconds, skipped_at=None)
     settle(write, own.item_id)
     write.log(
         "adjudication" if own.adjudicates else "decision",
@@ -148,7 +105,7 @@ def skip(write: Write, look_id: str, person: Person) -> None:
     """Puts a patient at the end of the person's own queue, and lets others look."""
     own = own_look(write.connection, look_id, person)
     if own.answer is None and own.undone_at is None:
-        _change(write, look_id, skipped_at=write.now, leased_until=0.0)
+        change(write, look_id, skipped_at=write.now, leased_until=0.0)
 
 
 def second_opinion(write: Write, look_id: str, person: Person) -> None:
@@ -157,7 +114,7 @@ def second_opinion(write: Write, look_id: str, person: Person) -> None:
     if reviews.find(write.connection, own.review_id).closed_at is not None:
         raise ConfigError("this review was closed; nothing was changed")
     if not own.opinion and own.undone_at is None and own.wanted < 6:
-        _change(write, look_id, opinion=True)
+        change(write, look_id, opinion=True)
         write.connection.execute(ITEMS.update().where(ITEMS.c.id == own.item_id).values(wanted=ITEMS.c.wanted + 1))
         settle(write, own.item_id)
         write.log("second opinion asked", person.name, review=own.review_id, patient=own.patient_id)
@@ -176,9 +133,9 @@ def undo(write: Write, review: Review, person: Person) -> bool:
     last = next((row for row in write.connection.execute(query) if row.undone_at is None), None)
     if last is None or review.closed_at is not None:
         return False
-    _change(write, last.id, undone_at=write.now)
-    fresh = _begin(write, review, last.item_id, person)
-    _change(write, fresh.id, reason=last.reason, note=last.note)
+    change(write, last.id, undone_at=write.now)
+    fresh = begin(write, review, last.item_id, person)
+    change(write, fresh.id, reason=last.reason, note=last.note)
     settle(write, last.item_id)
     write.log("decision undone", person.name, review=review.id, patient=fresh.patient_id, look=last.id)
     return True
@@ -196,7 +153,7 @@ def adjudicate(write: Write, review: Review, position: int, person: Person) -> A
     if own:
         return look(write.connection, own.id)
     shown = any(a.saw_real_data for a in answers_about(write.connection, item.id))
-    return _begin(write, review, item.id, person, adjudicates=True, saw=shown)
+    return begin(write, review, item.id, person, adjudicates=True, saw=shown)
 
 
 def may_adjudicate(connection: sa.Connection, item_id: int, person: Person) -> bool:
@@ -246,45 +203,6 @@ def answers_about(connection: sa.Connection, item_id: int) -> list[Any]:
     return list(connection.execute(query.order_by(LOOKS.c.id)))
 
 
-def standing(connection: sa.Connection, review: Review, person: Person, now: float) -> Standing:
-    """How many the person has done, and how many looks are left that they could do."""
-    return _standing(connection, review, person, _board(connection, review, person, now))
-
-
-def _standing(connection: sa.Connection, review: Review, person: Person, board: Sequence[Any]) -> Standing:
-    done, left = sum(item.answer is not None for item in board), sum(item.free for item in board)
-    query = sa.select(LOOKS.c.seconds).join(ITEMS, ITEMS.c.id == LOOKS.c.item_id).order_by(LOOKS.c.seconds)
-    mine = (ITEMS.c.review_id == review.id, LOOKS.c.person_id == person.id, LOOKS.c.undone_at.is_(None))
-    times = connection.execute(query.where(*mine, LOOKS.c.seconds.is_not(None))).scalars().all()
-    return Standing(done, left, times[len(times) // 2] if times else None)
-
-
-def _board(connection: sa.Connection, review: Review, person: Person, now: float) -> Sequence[Any]:
-    """The queue as one person meets it: (id, look, answer, skipped_at, free); `look` is the person's own.
-
-    A patient is free for a person who has not answered, while blind answers and leases of others are fewer than wanted.
-    """
-    mine, answered = LOOKS.c.person_id == person.id, LOOKS.c.answer.is_not(None)
-    taken = sa.func.sum(sa.case((answered | (~mine & (LOOKS.c.leased_until > now)), 1), else_=0))
-    own = sa.func.max(sa.case((mine, LOOKS.c.answer)))
-    free = (sa.func.coalesce(taken, 0) < ITEMS.c.wanted) & own.is_(None)
-    counts = (LOOKS.c.item_id == ITEMS.c.id) & LOOKS.c.undone_at.is_(None) & ~LOOKS.c.adjudicates
-    query = (
-        sa.select(
-            ITEMS.c.id,
-            sa.func.max(sa.case((mine, LOOKS.c.id))).label("look"),
-            own.label("answer"),
-            sa.func.max(sa.case((mine, LOOKS.c.skipped_at))).label("skipped_at"),
-            free.label("free"),
-        )
-        .join(LOOKS, counts, isouter=True)
-        .where(ITEMS.c.review_id == review.id)
-        .group_by(ITEMS.c.id, ITEMS.c.wanted, ITEMS.c.position)
-        .order_by(ITEMS.c.position)
-    )
-    return connection.execute(query).all()
-
-
 def saw_real_data(connection: sa.Connection, review: Review, person: Person) -> bool:
     """Whether the person sees, or ever saw, flags of this run that read real patients: decisions inherit that (rule 8)."""
     if review.real_data:
@@ -313,9 +231,10 @@ def settle(write: Write, item_id: int) -> None:
     write.connection.execute(ITEMS.update().where(ITEMS.c.id == item_id).values(verdict=verdict))
 
 
-def _begin(
+def begin(
     write: Write, review: Review, item_id: int, person: Person, adjudicates: bool = False, saw: bool = False
 ) -> Any:
+    """A new look, leased. It carries the mark of real-data flags when `saw`, or when the person carries it for this run."""
     row = {
         "id": secrets.token_hex(12),
         "item_id": item_id,
@@ -337,18 +256,8 @@ def _begin(
     return begun
 
 
-def _open_look(connection: sa.Connection, review: Review, person: Person) -> Any | None:
-    query = (
-        sa.select(LOOKS)
-        .join(ITEMS, ITEMS.c.id == LOOKS.c.item_id)
-        .where(ITEMS.c.review_id == review.id, LOOKS.c.person_id == person.id, LOOKS.c.answer.is_(None))
-        .where(LOOKS.c.undone_at.is_(None), LOOKS.c.skipped_at.is_(None), ~LOOKS.c.adjudicates)
-        .order_by(LOOKS.c.opened_at.desc())
-    )
-    return connection.execute(query).first()
-
-
-def _change(write: Write, look_id: str, **values: Any) -> None:
+def change(write: Write, look_id: str, **values: Any) -> None:
+    """Changes a look."""
     write.connection.execute(LOOKS.update().where(LOOKS.c.id == look_id).values(**values))
 
 

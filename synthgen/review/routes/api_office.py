@@ -187,8 +187,7 @@ def api_cap(request: Request, me: Me, dataset: str, body: Cap) -> Json:
 def api_log(request: Request, before: Annotated[int | None, Query(ge=2, lt=2**31)] = None) -> Json:
     """A hundred entries of the log, newest first."""
     database = house(request).database
-    with database.write() as write:
-        log.take_over(write)
+    log.catch_up(database)
     return {
         "entries": [{"number": e.number, **e.content} for e in database.chain.newest(100, before)],
         "limit": log.LIMIT,

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 
-from synthgen.review import exchange, reviews, triage
+from synthgen.review import exchange, reviews, triage, turns
 from synthgen.review.access import Me, Number, route
 from synthgen.review.house import house
 from synthgen.review.outcome import outcome
@@ -37,7 +37,7 @@ def api_reviews(request: Request, me: Me) -> Json:
     with house(request).database.read() as connection:
         found = reviews.everything(connection)
         return {
-            "reviews": [asdict(r) | asdict(triage.standing(connection, r, me, time.time())) for r in found],
+            "reviews": [asdict(r) | asdict(turns.standing(connection, r, me, time.time())) for r in found],
         }
 
 
@@ -57,7 +57,7 @@ def api_review(request: Request, me: Me, review_id: Number) -> Json:
     """A review; its outcome too, except to specialists while it is open."""
     with house(request).database.read() as connection:
         review = reviews.find(connection, review_id)
-        row = asdict(review) | asdict(triage.standing(connection, review, me, time.time()))
+        row = asdict(review) | asdict(turns.standing(connection, review, me, time.time()))
         row["conflicts"] = [item.position for item in triage.conflicts(connection, review)]
         blind = me.role == "specialist" and review.closed_at is None
         return row if blind else row | {"outcome": asdict(outcome(connection, review))}
@@ -75,9 +75,7 @@ def api_close(request: Request, me: Me, review_id: Number) -> Json:
 def api_look(request: Request, me: Me, review_id: Number) -> Json:
     """The next synthetic patient to look at, with its flags and its whole record; `look` is null when none is left."""
     home = house(request)
-    with home.database.write() as write:
-        review = reviews.find(write.connection, review_id)
-        look, standing = triage.take(write, review, me)
+    review, look, standing = turns.next_look(home.database, review_id, me)
     if look is None:
         return {"look": None, "standing": asdict(standing)}
     return _shown(home, review, look) | {"standing": asdict(standing)}

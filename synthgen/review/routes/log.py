@@ -22,8 +22,7 @@ READERS: tuple[Role, ...] = ("officer", "admin")
 @route("GET", "/log", READERS)
 def read(request: Request, before: Annotated[int | None, Query(ge=2, lt=2**31)] = None) -> Response:
     database = house(request).database
-    with database.write() as write:
-        log.take_over(write)
+    log.catch_up(database)
     entries = [(e.number, dict(e.content)) for e in database.chain.newest(SHOWN, before)]
     return page(request, "log.html", entries=entries, found=None, limit=log.LIMIT, shown=SHOWN)
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import Form, Request
 from fastapi.responses import Response
 
-from synthgen.review import people, reviews, triage
+from synthgen.review import people, reviews, triage, turns
 from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.outcome import outcome
@@ -27,7 +27,7 @@ def everything(request: Request, me: Me) -> Response:
         found = reviews.everything(connection)
         blind = me.role == "specialist"
         rows = [
-            (r, None if blind else outcome(connection, r), triage.standing(connection, r, me, time.time()))
+            (r, None if blind else outcome(connection, r), turns.standing(connection, r, me, time.time()))
             for r in found
         ]
         names = people.names(connection)
@@ -61,7 +61,7 @@ def one(request: Request, me: Me, review_id: Number) -> Response:
         known: dict[str, Any] = {
             "review": review,
             "outcome": outcome(connection, review),
-            "standing": triage.standing(connection, review, me, time.time()),
+            "standing": turns.standing(connection, review, me, time.time()),
             "conflicts": [
                 (item, me.role == "specialist" and triage.may_adjudicate(connection, item.id, me))
                 for item in triage.conflicts(connection, review)

@@ -10,7 +10,7 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import Response
 
 from synthgen.report.contact_sheet import png
-from synthgen.review import reviews, triage
+from synthgen.review import reviews, triage, turns
 from synthgen.review.access import Me, Number, Text, route
 from synthgen.review.house import house
 from synthgen.review.people import Role
@@ -35,9 +35,7 @@ SAID = {
 @route("GET", "/reviews/{review_id}/look", SPECIALIST)
 def next_look(request: Request, me: Me, review_id: Number, said: Annotated[str, Query(max_length=12)] = "") -> Response:
     home = house(request)
-    with home.database.write() as write:
-        review = reviews.find(write.connection, review_id)
-        look, standing = triage.take(write, review, me)
+    review, look, standing = turns.next_look(home.database, review_id, me)
     if look is None:
         return page(request, "done.html", review=review, standing=standing)
     return _show(request, home, review, look, standing, SAID.get(said, ""), [])
@@ -49,7 +47,7 @@ def adjudicate(request: Request, me: Me, review_id: Number, position: Number) ->
     with home.database.write() as write:
         review = reviews.find(write.connection, review_id)
         look = triage.adjudicate(write, review, position, me)
-        standing = triage.standing(write.connection, review, me, write.now)
+        standing = turns.standing(write.connection, review, me, write.now)
         answers = triage.answers_about(write.connection, look.item_id)
     return _show(request, home, review, look, standing, "", answers)
 
@@ -122,7 +120,7 @@ def _show(
     home: House,
     review: reviews.Review,
     look: Any,
-    standing: triage.Standing,
+    standing: turns.Standing,
     said: str,
     answers: list[Any],
 ) -> Response:
