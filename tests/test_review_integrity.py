@@ -13,8 +13,8 @@ from review_postgres import on_sqlite_alone
 from test_review_triage import decide, everything, look_at, opened, state
 
 from synthgen.flags import Flag
-from synthgen.review import outcome as outcomes
 from synthgen.review import learning, turns
+from synthgen.review import outcome as outcomes
 from synthgen.review.approval import read_approval
 from synthgen.review.people import named
 from synthgen.review.tables import ITEMS, LOOKS
