@@ -236,14 +236,14 @@ def clipped_sum(blocks: Sequence[Tensor], clip_norm: float) -> tuple[Tensor, Ten
     """The patients' vectors in [patients, numbers] blocks of any precision -> [all numbers] sum of the clipped vectors and
     [patients] their norms after the clip, both in double precision on the processor."""
     parts = [part for block in blocks for part in torch.split(block, max(1, BLOCK // max(1, len(block))), dim=1)]
-    lengths = torch.stack(
-        [torch.linalg.vector_norm(part.double(), dim=1) for part in parts], dim=1
-    )  # [patients, parts]
+    norms = [torch.linalg.vector_norm(part.double(), dim=1) for part in parts]
+    lengths = torch.stack(norms, dim=1)  # [patients, parts]
     share = clip_factors(lengths, clip_norm)
     kept = share > 0
-    sums = [share @ part.double() if kept.all() else share[kept] @ part[kept].double() for part in parts]
-    norms = torch.where(kept, torch.linalg.vector_norm(lengths, dim=1) * share, 0.0)
-    return torch.cat(sums).cpu(), norms.cpu()
+    rows = slice(None) if kept.all() else kept
+    sums = [share[rows] @ part[rows].double() for part in parts]
+    clipped = torch.where(kept, torch.linalg.vector_norm(lengths, dim=1) * share, 0.0)
+    return torch.cat(sums).cpu(), clipped.cpu()
 
 
 def clip(vectors: Tensor, clip_norm: float) -> Tensor:
