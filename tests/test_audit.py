@@ -78,8 +78,9 @@ def test_half_the_holdout_against_the_other_half_is_green():
     ids = np.random.default_rng(2).permutation(np.array(holdout.ids, dtype=object))
     findings, flags = audited(pbc(), train, holdout.of(ids[:78]), renamed(holdout, ids[78:]), depth="standard")
     found = verdicts(findings)
-    few = {"subgroups/worst_auc", "attribute_inference/status", "attribute_inference/ascites"}
+    few = {"subgroups/worst_auc", "attribute_inference/ascites"}
     assert {found[name] for name in ATTACKS - few} == {"pass"}
+    assert found["attribute_inference/ascites"] in ("pass", "inconclusive")
     assert found["subgroups/worst_auc"] == "information"  # it convicts or says nothing
     assert "fail" not in found.values()
     assert flags == []
