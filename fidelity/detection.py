@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fidelity.outliers import off_manifold
 from fidelity.verdict import Views, verdict
 from fidelity.view import View
 from privacy.rates import auc_interval
 from synthgen.findings import Evidence, Finding
+from synthgen.flags import Flag
 
 FOLDS = 5
 UNKNOWN = -1e6
@@ -23,7 +25,8 @@ class Detection:
     """AUC of gradient boosting, cross-validated over patients, that tells holdout patients from synthetic ones: `baseline` from
     one row a patient, `patient` from a summary of each patient's trajectory (level, spread, change, missing values, visits).
     0.5 cannot be told; below 0.5 (identical patients on both sides) counts as 0.5. The floor is that of independent columns.
-    A classifier finds the smallest difference and noise is one, so this alone never fails a cohort: it asks for a person."""
+    A classifier finds the smallest difference and noise is one, so this alone never fails a cohort: it asks for a person.
+    Flags each synthetic patient whose whole record lies farther from the training patients than the holdout's do."""
 
     name = "detection"
     section: Literal["fidelity"] = "fidelity"
@@ -36,6 +39,9 @@ class Detection:
         if views.train.visits is not None:
             found.append(self._told(views, "patient", "whole trajectories"))
         return found
+
+    def flags(self, evidence: Evidence) -> Sequence[Flag]:
+        return list(off_manifold(evidence))
 
     def _told(self, views: Views, metric: str, of: str) -> Finding:
         real, synthetic = scores(views.holdout, views.synthetic, metric)

@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fidelity.correlation import ranks
+from fidelity.outliers import outliers
 from fidelity.verdict import Views, judged
 from fidelity.view import View, numeric, once
 from synthgen.findings import Evidence, Finding
+from synthgen.flags import Flag
 
 Floats = NDArray[np.float64]
 TAIL = 0.05
@@ -27,7 +29,8 @@ class Tails:
     """`beyond`: how far the share of values beyond the real 5% and 95% quantiles is off, in shares of those 5%, mean over numbers
     and sides. `together`: how often two measurements are in their own cohort's extreme tenths at one visit, mean absolute
     difference over pairs of sides, in shares of a tenth. `rare_categories`: |p - q| / (p + q) of the shares of categories that
-    fewer than a tenth of real patients or visits have; 1 where they are never drawn. 0 is the same."""
+    fewer than a tenth of real patients or visits have; 1 where they are never drawn. 0 is the same. Flags each synthetic patient
+    with a number farther out than nearly every real patient's."""
 
     name = "tails"
     section: Literal["fidelity"] = "fidelity"
@@ -53,6 +56,9 @@ class Tails:
                 "lower",
             ),
         ]
+
+    def flags(self, evidence: Evidence) -> Sequence[Flag]:
+        return list(outliers(evidence))
 
 
 def beyond(real: View, other: View) -> float:
