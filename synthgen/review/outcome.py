@@ -91,8 +91,8 @@ def rejected(connection: sa.Connection, run: str) -> list[Flag]:
         for k in reviews.looks(connection, review.id):
             if k.answer:
                 given[k.item_id].append(k)
-        for item in reviews.items(connection, review.id):
-            if not item.planted and (flag := _flag(item, given[item.id], review.real_data)):
+        for item in reviews.items(connection, review.id, settled=True):
+            if flag := _flag(item, given[item.id], review.real_data):
                 flags.setdefault((item.patient_id, flag.reads_real_data), flag)
     return list(flags.values())
 
@@ -113,20 +113,14 @@ def _flag(item: Any, given: Sequence[Any], real_data: bool) -> Flag | None:
 
 def unsettled(connection: sa.Connection, run: str) -> list[str]:
     """One sentence for each open review of a run, and for conflicts that nobody settled, in that review or in another."""
-    found = reviews.of_run(connection, run)
-    settled = {
-        item.patient_id
-        for review in found
-        for item in reviews.items(connection, review.id)
-        if item.verdict and not item.planted
-    }
-    said = []
+    found, said = reviews.of_run(connection, run), []
     for review in found:
-        left = [item for item in conflicts(connection, review) if item.patient_id not in settled]
         if review.closed_at is None:
             said.append(f"review {review.id} of this run is still open: a scientist can close it")
-        elif left:
-            said.append(
-                f"review {review.id} was closed with {len(left)} conflicts unsettled: open another review for them"
-            )
+        elif left := conflicts(connection, review):
+            decided = {item.patient_id for r in found for item in reviews.items(connection, r.id, settled=True)}
+            if open_ := [item for item in left if item.patient_id not in decided]:
+                said.append(
+                    f"review {review.id} was closed with {len(open_)} conflicts unsettled: open another review for them"
+                )
     return said

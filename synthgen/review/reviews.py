@@ -121,12 +121,11 @@ def everything(connection: sa.Connection) -> list[Review]:
     return [Review(**row._mapping) for row in connection.execute(sa.select(REVIEWS).order_by(REVIEWS.c.id.desc()))]
 
 
-def items(connection: sa.Connection, review_id: int) -> list[Any]:
-    """The queue's rows in order, without their flags."""
+def items(connection: sa.Connection, review_id: int, settled: bool = False) -> list[Any]:
+    """The queue's rows in order, without their flags; or only the patients with a verdict, without planted ones."""
     columns = [column for column in ITEMS.c if column is not ITEMS.c.flags]
-    return list(
-        connection.execute(sa.select(*columns).where(ITEMS.c.review_id == review_id).order_by(ITEMS.c.position))
-    )
+    query = sa.select(*columns).where(ITEMS.c.review_id == review_id).order_by(ITEMS.c.position)
+    return list(connection.execute(query.where(ITEMS.c.verdict.is_not(None), ~ITEMS.c.planted) if settled else query))
 
 
 def looks(connection: sa.Connection, review_id: int) -> list[Any]:
