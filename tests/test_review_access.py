@@ -217,6 +217,7 @@ def test_every_route_stands_in_the_matrix_and_is_the_only_way_in(app):
     assert served == set(MATRIX)
 
 
+@pytest.mark.slow
 def test_each_role_gets_what_it_may_and_nothing_else(app):
     """Every route x nobody and four roles x own and another's: 0 mismatches."""
     values, asked = prepared(app), 0
