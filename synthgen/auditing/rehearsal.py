@@ -6,7 +6,7 @@ Rehearsals (`Session.rehearse`) have the plan's charges, sizes and noise; what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,11 +48,14 @@ class Rehearsal:
         return likely, self.nearness(model.sample(patients, np.random.default_rng(seed)))
 
     def nearness(self, made: Cohort) -> Floats:
-        """[pool, neighbours] how near everybody lies to these synthetic patients."""
+        """[pool, neighbours] how near everybody's record lies to those of these synthetic patients; what other generators add to
+        a record is left aside."""
         from privacy.attacks.shadow import nearness
+        from synthgen.dictionary import LINKED
         from synthgen.summaries import standardised, summaries
 
-        tables = summaries([self.pool, made], self.dictionary)
+        lacking: dict[str, Any] = dict.fromkeys(LINKED)
+        tables = summaries([replace(self.pool, **lacking), replace(made, **lacking)], self.dictionary)
         return nearness(*standardised(tables, tables[:1]))
 
     def _fitted(self, trained_on: NDArray[np.bool_], seed: int) -> Any:
