@@ -79,3 +79,15 @@ def test_every_patient_is_compared():
     asked.sum(noted, 1.0, "a")
     assert set(np.unique(seen).tolist()) == set(range(301))
     assert len(seen) >= 2 * 301 + 301  # together, in halves, and in the answer
+
+
+def test_charges_behind_a_saved_state_leave_the_question_open():
+    asked = witness()
+    assert replay._coupled("x", False, asked).verdict == "pass"
+    left = replay._coupled("x", False, asked, dropped=3)
+    assert left.verdict == "inconclusive"
+    assert "Not looked at" in left.text
+    asked.sum(lambda rows: rows["x"], 1.0, "a")
+    assert replay._coupled("x", False, asked, dropped=3).verdict == "pass"
+    asked.coupled.append("a")
+    assert replay._coupled("x", False, asked, dropped=3).verdict == "fail"

@@ -83,7 +83,7 @@ def white_box(
     pool = concatenate([train, holdout])
     rehearsal = Rehearsal(run.folder, name, pool)
     member = np.arange(len(pool)) < len(train)
-    included = _balanced(references, len(pool), rng)
+    included = balanced(references, len(pool), rng)
     target, made = rehearsal.of_the_run(), run.synthetic
     seeds = rng.integers(2**31, size=references).tolist()
     seen = in_parallel([(rehearsal.observed, *who, len(made)) for who in zip(included, seeds, strict=True)])
@@ -135,7 +135,7 @@ def left_out(
     ]  # fmt: skip
 
 
-def _balanced(models: int, patients: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def balanced(models: int, patients: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """[models, patients] whom each model is trained on: everybody is in half of the models."""
     order = np.argsort(rng.random((models, patients)), axis=0)
     return np.asarray(order < models // 2)
