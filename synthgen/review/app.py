@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -26,6 +28,8 @@ MODULES = (
     "api_people", "api_runs", "api_reviews", "api_office",
 )  # fmt: skip
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
+AT_ONCE = 12
+"""Requests that are worked on at the same time; others wait. More would share the same processors, and keep more memory."""
 
 
 def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Path("configs")) -> FastAPI:
@@ -34,7 +38,9 @@ def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Pat
 
     for module in MODULES:
         importlib.import_module(f"synthgen.review.routes.{module}")
-    app = FastAPI(title="synthgen", version=synthgen.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="synthgen", version=synthgen.__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_open
+    )
     app.state.house = House(workspace, jobs)
     for route in ROUTES:
         app.add_api_route(
@@ -51,6 +57,12 @@ def create_app(workspace: Workspace, hosts: Sequence[str] = (), jobs: Path = Pat
     app.add_exception_handler(SynthgenError, _to_mend)
     app.add_middleware(Shield, hosts=[*HOSTS, *hosts])
     return app
+
+
+@asynccontextmanager
+async def _open(_app: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
+    yield
 
 
 def _sign_in_first(_request: Request, _error: Exception) -> Response:
