@@ -16,7 +16,9 @@ from conftest import ROOT
 
 SERVER = os.environ.get("SYNTHGEN_TEST_POSTGRES")
 HERE = Path(__file__).parent
-FILES = sorted(p.name for p in HERE.glob("test_review_*.py") if p != Path(__file__))
+LOOKS_ALONE = {"test_review_pages.py", "test_review_injection.py", "test_review_pictures.py"}
+"""About what a browser makes of a page, whatever database it came from."""
+FILES = sorted({p.name for p in HERE.glob("test_review_*.py")} - LOOKS_ALONE - {Path(__file__).name})
 
 
 @pytest.mark.slow
