@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,13 +19,15 @@ from privacy.attacks.membership import Membership
 from privacy.attacks.risk import risk
 from privacy.rates import Rate
 from synthgen.auditing.cohorts import audit, membership_verdict
-from synthgen.auditing.risks import risk_verdict
+from synthgen.auditing.risks import _groups, risk_verdict
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary
 from synthgen.findings import Evidence, Finding
 from synthgen.flags import Flag
 from synthgen.storage import read_cohort, write_cohort
 from synthgen.summaries import first_records, standardised, summaries
+
+RNG = np.random.default_rng(0)
 
 
 @cache
@@ -124,6 +127,30 @@ def test_too_few_patients_are_not_audited_and_that_is_said():
     findings, flags = audited(pbc(), everyone.of(ids[:20]), everyone.of(ids[20:25]), renamed(everyone, ids[25:]))
     assert [(f.verdict, f.check) for f in findings] == [("inconclusive", "audit")]
     assert flags == []
+
+
+def test_those_with_a_rare_combination_are_attacked_as_a_group():
+    """Only they are copied, among strangers: nobody else is exposed, and the mean hides it."""
+    everyone = simulated(pbc(), 360, 6)
+    ids = np.array(everyone.ids, dtype=object)
+    train, holdout = everyone.of(ids[:150]), everyone.of(ids[150:300])
+    words, inside = {n: (w, i) for n, w, i in _groups(Evidence(pbc(), train, holdout, train, train, RNG))}["rare"]
+    assert "age, sex" in words
+    rare = inside(train)
+    keys = Counter(zip(*_age_and_sex(everyone.of(ids[:300])), strict=True))
+    assert rare.tolist() == [keys[key] < 11 for key in zip(*_age_and_sex(train), strict=True)]
+    assert 10 < rare.sum() < 75
+    made = renamed(everyone, np.concatenate([np.array(train.ids, dtype=object)[rare], ids[300:]]))
+    findings, _ = audited(pbc(), train, holdout, made)
+    (worst,) = [f for f in findings if f.check == "subgroups"]
+    assert (worst.column, worst.verdict) == ("rare", "fail")
+    assert "fewer than 11" in worst.text
+
+
+def _age_and_sex(cohort: Cohort) -> tuple[list[float], list[str]]:
+    low, high = pbc().tables["patients"].columns["age"].bounds or (0, 0)
+    cell = np.floor(20 * ((cohort.patients["age"].to_numpy(dtype=float) - low) / (high - low)))
+    return cell.tolist(), cohort.patients["sex"].astype(str).tolist()
 
 
 # Verdicts -----------------------------------------------------------------------------------------------------------------

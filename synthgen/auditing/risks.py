@@ -3,6 +3,7 @@ of the EU's Article 29 Working Party, opinion 05/2014), the worst subgroup, and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ SIDE = "one_column"
 several columns."""
 FEWEST = 10
 """A subgroup needs so many training and so many holdout patients."""
+RARE = 11
+"""A combination of quasi-identifiers that fewer real patients have is rare, as a small cell is."""
 CELLS = 20
 """Numbers that are quasi-identifiers are compared in so many cells of their public range."""
 
@@ -138,20 +141,20 @@ def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: floa
     from privacy.rates import auc_interval
 
     found = []
-    for name, word, inside in _groups(evidence):
+    for name, words, inside in _groups(evidence):
         mine, others = members[inside(evidence.train)], controls[inside(evidence.holdout)]
         if min(len(mine), len(others)) >= FEWEST:
-            found.append((name, word, mine, others))
+            found.append((name, words, mine, others))
     if not found:
         return []
     level = 1 - 2 * error / len(found)
-    name, word, corrected, mine, others = max(
+    name, words, corrected, mine, others = max(
         ((n, w, auc_interval(m, o, evidence.rng, level), m, o) for n, w, m, o in found), key=lambda row: row[2].low
     )
     area = auc_interval(mine, others, evidence.rng)
     verdict: Verdict = "fail" if corrected.low > 0.5 + TOLERATED else "information"
     text = (
-        f"Of {len(found)} groups by declared categories, {name} = {word} is the most surely exposed: the distance attack names "
+        f"Of {len(found)} groups of patients, {words} is the most surely exposed: the distance attack names "
         f"the training patient of a pair {_percent(area.value)} of the time (95% interval {_percent(area.low)} to "
         f"{_percent(area.high)}, before correcting for the choice among {len(found)}; guessing is 50%)."
         + (" That is surely more than chance and more than is tolerated." if verdict == "fail" else "")
@@ -165,25 +168,56 @@ def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: floa
 
 
 def _groups(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
-    """(column, category, cohort -> [patients] whether in the group) for every category of every column of `patients`."""
+    """(column, words, cohort -> [patients] whether in the group) for every category of every column of `patients`, and for
+    those whose combination of quasi-identifiers few have."""
+    yield from _rare(evidence)
     for name, column in evidence.dictionary.tables["patients"].columns.items():
         for word in column.categories or ():
 
             def inside(cohort: Cohort, name: str = name, word: str = word) -> NDArray[np.bool_]:
                 return np.asarray(cohort.patients[name] == word, dtype=bool)
 
-            yield name, word, inside
+            yield name, f"{name} = {word}", inside
+
+
+def _rare(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
+    """Patients whose combination of quasi-identifiers fewer than `RARE` of all real patients have; who was trained on plays no
+    part."""
+    real = [evidence.train, evidence.holdout]
+    records = first_records(real, evidence.dictionary)
+    where, discrete = _quasi_identifiers(evidence.dictionary, records)
+    if not where:
+        return
+    combinations = [tuple(row) for table in records.tables for row in _cells(table[:, where], discrete).tolist()]
+    of = dict(zip([i for cohort in real for i in cohort.ids], combinations, strict=True))
+    count = Counter(combinations)
+    names = ", ".join(records.names[i] for i in where)
+
+    def inside(cohort: Cohort) -> NDArray[np.bool_]:
+        return np.array([count[of[i]] < RARE for i in cohort.ids], dtype=bool)
+
+    yield "rare", f"a combination of {names} that fewer than {RARE} real patients have", inside
+
+
+def _quasi_identifiers(dictionary: Dictionary, records: Records) -> tuple[list[int], NDArray[np.bool_]]:
+    """Which columns of the records, and which of these are discrete."""
+    columns = dictionary.tables["patients"].columns
+    where = [i for i, n in enumerate(records.names) if n in columns and columns[n].quasi_identifier]
+    return where, records.discrete[where]
+
+
+def _cells(values: Floats, discrete: NDArray[np.bool_]) -> Floats:
+    """[patients, columns] category numbers, and cells of numbers; -1 where missing."""
+    return np.nan_to_num(np.where(discrete, values, np.floor(values * CELLS)), nan=-1)
 
 
 def _k_map(dictionary: Dictionary, records: Records) -> list[Finding]:
     from privacy.attacks.k_map import k_map
 
-    columns = dictionary.tables["patients"].columns
-    names = [n for n in records.names if n in columns and columns[n].quasi_identifier]
-    if not names:
+    where, discrete = _quasi_identifiers(dictionary, records)
+    if not where:
         return []
-    discrete = np.array([columns[n].discrete for n in names])
-    where = [records.names.index(name) for name in names]
+    names = [records.names[i] for i in where]
     train, holdout, synthetic = (np.where(discrete, t[:, where], np.floor(t[:, where] * CELLS)) for t in records.tables)
     result = k_map(train, holdout, synthetic)
     text = (
