@@ -30,8 +30,8 @@ class Watch(TorchFunctionMode):
     differentiated.
 
     Args:
-        patients: how many rows of the records; the first axis of each operation's input holds so many groups of rows, each of one
-            patient (`privacy.gradients.check_rows`).
+        patients: how many rows of the records. The first axis of each operation's input goes through them in their order, once or
+            several times, as `torch.cat` of several draws of all does (`privacy.gradients.check_rows`).
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], patients: int) -> None:
@@ -56,14 +56,18 @@ class Watch(TorchFunctionMode):
             earlier = self.blocks.get(id(parameter))
             self.blocks[id(parameter)] = block if earlier is None else earlier + block
 
-    def of_patients(self, x: Tensor) -> Tensor:
-        """[patients * rows, ...] -> [patients, rows, ...]"""
+    def by_draw(self, x: Tensor) -> Tensor:
+        """[draws * patients, ...] -> [draws, patients, ...]"""
         if x.dim() == 0 or len(x) % self.patients:
             raise PrivacyError(
                 f"a trained layer got an input of shape {list(x.shape)} for {self.patients} patients: its first axis needs the "
                 "same number of rows for each"
             )
-        return x.reshape(self.patients, -1, *x.shape[1:])
+        return x.reshape(-1, self.patients, *x.shape[1:])
+
+    def of_patients(self, x: Tensor, axes: int = 1) -> Tensor:
+        """[draws * patients, ..., numbers] -> [patients, rows, numbers], where the last `axes` axes are numbers."""
+        return self.by_draw(x).transpose(0, 1).flatten(1, -1 - axes)
 
 
 def _detached(parameter: Tensor | None) -> Tensor | None:
@@ -81,10 +85,10 @@ def _on_gradient(output: Tensor, use: Callable[[Tensor], None]) -> Tensor:
 def _linear(watch: Watch, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not watch.watches(weight, bias):
         return functional.linear(x, weight, bias)
-    rows = watch.of_patients(x.detach()).flatten(1, -2)  # [patients, rows, in]
+    rows = watch.of_patients(x.detach())  # [patients, rows, in]
 
     def use(gradient: Tensor) -> None:
-        gradient = watch.of_patients(gradient).flatten(1, -2)  # [patients, rows, out]
+        gradient = watch.of_patients(gradient)  # [patients, rows, out]
         watch.add(weight, lambda: gradient.mT @ rows.to(gradient.dtype))
         watch.add(bias, lambda: gradient.sum(dim=1))
 
@@ -113,15 +117,15 @@ def _convolution(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
             watch.add(weight, lambda: of_weight)
             watch.add(bias, lambda: of_bias)
 
-        watch.of_patients(kept)
+        watch.by_draw(kept)
         return _on_gradient(operation(x, weight.detach(), _detached(bias), step, border, spread, groups), use)
 
     return rule
 
 
 def _beside(watch: Watch, x: Tensor) -> Tensor:
-    """[patients * rows, channels, ...] -> [rows, patients * channels, ...]"""
-    return watch.of_patients(x).transpose(0, 1).flatten(1, 2)
+    """[draws * patients, channels, ...] -> [draws, patients * channels, ...]"""
+    return watch.by_draw(x).flatten(1, 2)
 
 
 def _each(sizes: Sizes, axes: int) -> list[int]:
@@ -145,7 +149,7 @@ def _group_norm(
 ) -> Tensor:
     if not watch.watches(weight, bias):
         return functional.group_norm(x, groups, weight, bias, eps)
-    watch.of_patients(x)
+    watch.by_draw(x)
     count, channels = x.shape[:2]
 
     def copies(parameter: Tensor | None) -> Tensor | None:
@@ -155,7 +159,7 @@ def _group_norm(
         repeated = parameter.detach().repeat(count).requires_grad_()
 
         def use(gradient: Tensor) -> None:
-            watch.add(parameter, lambda: watch.of_patients(gradient.view(count, channels)).sum(dim=1))
+            watch.add(parameter, lambda: watch.by_draw(gradient.view(count, channels)).sum(dim=0))
 
         repeated.register_hook(use)  # type: ignore[no-untyped-call]
         return repeated
@@ -175,10 +179,10 @@ def _layer_norm(
     if not watch.watches(weight, bias):
         return functional.layer_norm(x, shape, weight, bias, eps)
     normal = functional.layer_norm(x, shape, None, None, eps)
-    rows = watch.of_patients(normal.detach()).flatten(1, -1 - len(shape))  # [patients, rows, *shape]
+    rows = watch.of_patients(normal.detach(), len(shape))  # [patients, rows, *shape]
 
     def use(gradient: Tensor) -> None:
-        gradient = watch.of_patients(gradient).flatten(1, -1 - len(shape))
+        gradient = watch.of_patients(gradient, len(shape))
         watch.add(weight, lambda: (gradient * rows).sum(dim=1))
         watch.add(bias, lambda: gradient.sum(dim=1))
 
@@ -194,8 +198,10 @@ def _embedding(
         return functional.embedding(codes, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if max_norm is not None or scale_grad_by_freq:
         raise PrivacyError("an embedding that rescales by norm or frequency lets patients depend on each other")
-    rows = watch.of_patients(codes).flatten(1)  # [patients, codes]
-    place = rows + len(weight) * torch.arange(watch.patients, device=codes.device).unsqueeze(1)
+    own = watch.by_draw(codes).flatten(2) if codes.dim() > 1 else watch.by_draw(codes).unsqueeze(2)
+    place = own + len(weight) * torch.arange(watch.patients, device=codes.device).unsqueeze(
+        1
+    )  # [draws, patients, codes]
 
     def use(gradient: Tensor) -> None:
         if padding_idx is not None:

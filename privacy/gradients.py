@@ -71,7 +71,8 @@ def per_patient_gradients(model: nn.Module, loss: Loss, records: Records, backen
 
 
 def check_rows(model: nn.Module, loss: Loss, records: Records) -> None:
-    """Refuses a loss whose rows, inside the network, are not grouped by patient: `hooks` would give them to the wrong one.
+    """Refuses a loss whose rows, inside the network, do not go through the patients in their order, once for each draw: `hooks`
+    would give them to the wrong one.
 
     Differentiates the losses of every other patient: whoever is left out must have no gradient.
     """
@@ -80,8 +81,8 @@ def check_rows(model: nn.Module, loss: Loss, records: Records) -> None:
     for (name, _), block in zip(trainable(model), blocks, strict=True):
         if (block[left_out].abs() > 0).any():  # not what is not finite: that is a patient's own
             raise PrivacyError(
-                f"parameter {name}: a patient's gradient came from another's rows. Inside the network a patient's rows need to "
-                "lie together, patients in the order of the records; else take the backend vmap"
+                f"parameter {name}: a patient's gradient came from another's rows. Inside the network rows need to go through "
+                "the patients in the order of the records, once for each draw; else take the backend vmap"
             )
 
 

@@ -165,8 +165,8 @@ def test_every_rule_equals_a_loop_also_where_a_patient_has_several_rows(name: st
     layer, shape = LAYERS[name]
 
     def loss(model: nn.Module, records) -> Tensor:
-        out = model(records["x"].flatten(0, 1))  # [patients * draws, ...]
-        return (out + out.square()).flatten(1).sum(dim=1).view(-1, draws).mean(dim=1)
+        out = model(records["x"].transpose(0, 1).flatten(0, 1))  # [draws * patients, ...]
+        return (out + out.square()).flatten(1).sum(dim=1).view(draws, -1).mean(dim=0)
 
     torch.manual_seed(1)
     as_the_loop(layer, {"x": torch.randn(5, draws, *shape)}, loss)
@@ -243,10 +243,10 @@ def test_rows_that_do_not_divide_into_patients_are_refused():
         per_patient_gradients(nn.Linear(2, 1), loss, {"x": torch.ones(4, 2)}, "hooks")
 
 
-def draws_first(model: nn.Module, records) -> Tensor:
-    """Two draws a patient, all first draws before all second ones: not grouped by patient."""
+def patients_first(model: nn.Module, records) -> Tensor:
+    """Two draws a patient, both before the next patient's."""
     x = records["x"]
-    return model(torch.cat([x, 2 * x])).square().flatten(1).sum(dim=1).view(2, -1).mean(dim=0)
+    return model(torch.stack([x, 2 * x], dim=1).flatten(0, 1)).square().sum(dim=1).view(-1, 2).mean(dim=1)
 
 
 def table(model: nn.Module, records) -> Tensor:
@@ -254,8 +254,8 @@ def table(model: nn.Module, records) -> Tensor:
     return (records["x"] @ model(torch.eye(4))).square().sum(dim=1)
 
 
-@pytest.mark.parametrize("loss", [draws_first, table])
-def test_a_session_refuses_rows_that_are_not_grouped_by_patient(loss):
+@pytest.mark.parametrize("loss", [patients_first, table])
+def test_a_session_refuses_rows_that_are_in_another_order(loss):
     x = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     session = Session({"x": x}, [Charge("a", 1.0)], 4)
     with pytest.raises(PrivacyError, match="came from another's rows"):

@@ -231,7 +231,7 @@ def test_patients_are_noised_differently_and_anew_at_each_step():
 
     def model(noisy: Tensor, timesteps: Tensor, conditions: Tensor) -> Tensor:
         del conditions
-        seen.append(timesteps.view(-1, 3))
+        seen.append(timesteps.view(3, -1).T)
         return torch.zeros_like(noisy)
 
     loss, records = patient_loss(settings, "cpu"), ragged()

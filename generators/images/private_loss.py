@@ -30,22 +30,27 @@ def patient_loss(settings: Settings, device: str) -> Loss:
         images = records["images"]  # [patients, most, channels, side, side]
         patients, side = len(images), images.shape[2:]
         chosen = draws(records["key"], multiplicity)  # [patients, draws]
-        noise = torch.randn((BANK, *side)).to(images.device)[chosen].flatten(0, 1)
+        noise = _by_draw(torch.randn((BANK, *side)).to(images.device)[chosen])
         where = torch.rand(BANK).to(images.device)[chosen]
-        told = (torch.rand(BANK) >= settings.condition_dropout).to(images.device)[chosen].flatten().unsqueeze(1)
+        told = _by_draw((torch.rand(BANK) >= settings.condition_dropout).to(images.device)[chosen]).unsqueeze(1)
         turn = records["key"].unsqueeze(1) + chosen[:, :1] + torch.arange(multiplicity, device=images.device)
         picture = turn % records["count"].clamp(min=1).unsqueeze(1)  # [patients, draws]
         shared = picture.view(patients, multiplicity, 1, 1, 1).expand(-1, -1, *side)
-        x = to_unit(images.gather(1, shared)).flatten(0, 1)  # [patients * draws, channels, side, side]
+        x = _by_draw(to_unit(images.gather(1, shared)))  # [draws * patients, channels, side, side]
         width = records["condition"].shape[2]
-        known = records["condition"].gather(1, picture.unsqueeze(2).expand(-1, -1, width)).flatten(0, 1)
+        known = _by_draw(records["condition"].gather(1, picture.unsqueeze(2).expand(-1, -1, width)))
         stratum = torch.arange(multiplicity, device=images.device) + where  # one timestep from each equal part of time
-        timesteps = (stratum * (TIMESTEPS / multiplicity)).long().clamp(max=TIMESTEPS - 1).flatten()
+        timesteps = _by_draw((stratum * (TIMESTEPS / multiplicity)).long().clamp(max=TIMESTEPS - 1))
         with precision(settings, device):
             each = errors(model, x, noise, timesteps, known * told, settings.prediction)
-        return each.view(patients, multiplicity).mean(dim=1) * (records["count"] > 0)
+        return each.view(multiplicity, patients).mean(dim=0) * (records["count"] > 0)
 
     return loss
+
+
+def _by_draw(x: Tensor) -> Tensor:
+    """[patients, draws, ...] -> [draws * patients, ...], as rules for gradients want them (`privacy.gradient_rules`)."""
+    return x.transpose(0, 1).flatten(0, 1)
 
 
 def draws(key: Tensor, multiplicity: int) -> Tensor:
