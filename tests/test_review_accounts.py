@@ -42,6 +42,19 @@ def test_the_migrations_make_the_tables_that_the_code_expects(database):
         migrate(connection)  # a second time changes nothing
 
 
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_its_people(app):
+    house = app.state.house
+    with house.database.write() as write:
+        for statement in (
+            "DROP TABLE job_log", "ALTER TABLE people DROP COLUMN temporary", "UPDATE alembic_version SET version_num = '0001'",
+        ):  # fmt: skip
+            write.connection.exec_driver_sql(statement)
+    with Database(house.workspace).read() as connection:
+        assert [p.name for p in people.everybody(connection)] == sorted(PEOPLE)
+        assert not any(p.temporary for p in people.everybody(connection))
+    assert Asker(app).sign_in("ana").status_code == 303
+
+
 def test_everyone_signs_in_and_lands_on_their_own_first_page(app):
     for name, role in PEOPLE.items():
         asker = Asker(app, name)
