@@ -137,8 +137,11 @@ class Column(Entry):
         if self.type != "image" and (self.size is not None or self.channels != 1):
             raise ValueError("size and channels belong to columns of type: image")
         if self.type in ("categorical", "ordinal"):
-            if not self.categories or len(self.categories) < 2:
-                raise ValueError("a categorical or ordinal column needs at least two categories")
+            least = 1 if self.role in ("code", "outcome") else 2  # one kind of event; follow-up that only ends
+            if not self.categories or len(self.categories) < least:
+                raise ValueError(
+                    f"a categorical or ordinal column needs at least {('one category', 'two categories')[least - 1]}"
+                )
             if len(set(self.categories)) != len(self.categories):
                 raise ValueError("categories must differ from each other")
             known = self.knowledge.frequencies if self.knowledge else None
@@ -212,7 +215,7 @@ class Schedule(Entry):
     """The planned first visits."""
     every: float = Field(default=365.0, gt=0)
     """The planned gap after those."""
-    jitter: float = Field(default=30.0, gt=0)
+    jitter: float = Field(default=30.0, ge=0)
     """Standard deviation of a visit's day around its plan."""
     missed: float = Field(default=0.1, ge=0, lt=1)
     """Share of planned visits that do not happen."""

@@ -228,21 +228,12 @@ def _visits(dictionary: Dictionary, rng: np.random.Generator) -> Visits:
     end = horizon_days(dictionary)
     stated = dictionary.knowledge.schedule
     if stated is None:
-        latest = end * rng.uniform(0.35, 0.95)
-        every = latest / rng.uniform(3, 13)
-        days = (0.0, every / 2) if rng.random() < 0.5 else (0.0,)
-        stated = Schedule(
-            source="none",
-            days=days,
-            every=every,
-            jitter=every * rng.uniform(0.04, 0.3),
-            missed=rng.uniform(0, 0.25),
-            follow_up=(latest * rng.uniform(0.05, 0.6), latest),
-        )
+        stated = _unstated(end, rng)
     every = stated.every * np.exp(rng.normal(0, 0.03))
     low, high = stated.follow_up
-    high = min(high * np.exp(rng.normal(-0.08, 0.12)), end)
-    low = min(low * np.exp(rng.normal(0, 0.2)), 0.95 * high)
+    width = high - low  # who states a narrow end of follow-up is sure of it
+    high = min(high + width * rng.normal(-0.1, 0.15), end)
+    low = min(max(low + width * rng.normal(0, 0.1), 1.0), high - 0.05 * width)
     first = np.asarray(stated.days, dtype=np.float64)
     later = np.arange(first[-1] + every, high, every)
     return Visits(
@@ -251,6 +242,22 @@ def _visits(dictionary: Dictionary, rng: np.random.Generator) -> Visits:
         missed=float(np.clip(stated.missed * np.exp(rng.normal(0, 0.3)), 0, 0.9)),
         stop=float(rng.beta(1, 15)),
         follow_up=(float(low), float(high)),
+    )
+
+
+def _unstated(end: float, rng: np.random.Generator) -> Schedule:
+    """Some schedule: of a registry, where patients come and go, or of a trial, which sees them by plan and ends for all."""
+    trial = rng.random() < 0.4
+    latest = end * rng.uniform(0.35, 1.0)
+    every = latest / rng.uniform(1.5, 6) if trial else latest / rng.uniform(3, 13)
+    days = (0.0, every / 2) if rng.random() < (0.2 if trial else 0.5) else (0.0,)
+    return Schedule(
+        source="none",
+        days=days,
+        every=every,
+        jitter=every * (np.exp(rng.uniform(-7, -2)) if trial else rng.uniform(0.04, 0.3)),
+        missed=rng.uniform(0, 0.1 if trial else 0.25),
+        follow_up=(latest * (rng.uniform(0.8, 0.99) if trial else rng.uniform(0.05, 0.6)), latest),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from generators.ehr import EHRVAE, inference, marginals
+from generators.ehr import EHRVAE, inference
 from generators.ehr.charges import GRADIENT
 from generators.ehr.rules import breakers
 from generators.ehr.scores import whitened
@@ -25,7 +25,7 @@ from privacy.noise import Noise
 from privacy.session import Session
 from synthgen.cohort import Cohort
 from synthgen.conformance import conform
-from synthgen.dictionary import Rule
+from synthgen.dictionary import DiseaseKnowledge, Rule, Schedule
 
 TINY = {
     "populations": 8, "pretrain_patients": 240, "pretrain_epochs": 2, "hidden": 16, "latent": 4,
@@ -261,18 +261,75 @@ def test_a_cohort_of_nothing_but_static_columns(private: bool, tmp_path: Path) -
     assert found.to_numpy() == pytest.approx(wanted.to_numpy(), abs=0.05)
 
 
-def test_missing_values_may_drift() -> None:
-    """A test that goes out of use: the statistic sees it, and matching moves the model to it."""
-    dictionary = cohorts.two_labs()
+def test_static_numbers_keep_their_correlations(tmp_path: Path) -> None:
+    """Height and weight of children: nothing in the dictionary says that they go together."""
+    numbers = {"type": "continuous", "bounds": [0, 100], "decimals": 1}
+    dictionary = cohorts._dictionary("children", {"height": numbers, "weight": numbers, "age": numbers})
+    grown = np.random.default_rng(0).normal(0, 10, 300)
+    own = np.random.default_rng(1).normal(0, 4, (2, 300))
+    frame = cohorts.simulated(dictionary, 300).patients.assign(height=45 + grown + own[0], weight=55 - grown + own[1])
+    cohort = replace(cohorts.simulated(dictionary, 300), patients=frame.round(1))
     generator = EHRVAE(dictionary, TINY)
-    records = generator.encode(cohorts.simulated(dictionary, 400))
-    late = (records["time"] > marginals.EARLY) & (records["seen"] > 0)
-    lost = torch.where(late.unsqueeze(-1) & torch.tensor([False, True]), torch.nan, records["x"])
-    before, after = (
-        marginals.frequencies({**records, "x": x}, generator.layout)["missing_trend"] for x in (records["x"], lost)
-    )
-    assert float(before.mean()) < 0.75
-    assert torch.equal(after, torch.where(late.any(dim=1, keepdim=True), 1.0, 0.5))
+    generator.pretrain(0, tmp_path, silent)
+    charges = [c.scaled(1e-3) for c in generator.charges(300)]
+    generator.fit(Session(generator.encode(cohort), charges, 300, Noise(seed=1)), 0, silent)
+    made = generator.sample(2000, np.random.default_rng(0)).patients
+    assert made["height"].corr(made["weight"]) == pytest.approx(frame["height"].corr(frame["weight"]), abs=0.1)
+    assert made["weight"].std() == pytest.approx(frame["weight"].std(), rel=0.15)
+
+
+def test_a_trial_ends_for_all_at_once_and_keeps_its_days(tmp_path: Path) -> None:
+    """Follow-up that nothing ends but the plan, visits without jitter, and one kind of event."""
+    dictionary = cohorts._dictionary(
+        "trial",
+        {
+            "end": {"type": "integer", "role": "outcome", "bounds": [0, 400]},
+            "status": {"type": "categorical", "role": "outcome", "categories": ["observed"]},
+        },
+        visits={"score": {"type": "ordinal", "categories": ["1", "2", "3"]}},
+        events={"code": {"type": "categorical", "role": "code", "categories": ["infection"]}},
+        outcome={"time": "end", "status": "status", "censored": "observed"},
+    )  # fmt: skip
+    plan = Schedule(source="protocol", days=(0, 60, 120), every=300, jitter=0, missed=0.02, follow_up=(180, 190))
+    dictionary = dictionary.model_copy(update={"knowledge": DiseaseKnowledge(schedule=plan)})
+    cohort = cohorts.simulated(dictionary, 150)
+    assert set(cohort.visits["day"]) <= {0, 60, 120}
+    generator = EHRVAE(dictionary, TINY | {"pretrain_patients": 600, "pretrain_epochs": 20})
+    generator.pretrain(0, tmp_path, silent)
+    generator.fit(Session(generator.encode(cohort), (), 150, Noise(seed=1)), 0, silent)
+    made = generator.sample(500, np.random.default_rng(0))
+    assert made.patients["end"].between(170, 200).mean() > 0.9
+    gap = made.visits.groupby("patient_id")["day"].diff().dropna().to_numpy(dtype=float)
+    assert (np.abs(gap[:, None] - [60, 120]).min(axis=1) <= 2).mean() > 0.95
+    assert len(made.events) == pytest.approx(len(cohort.events) * 500 / 150, rel=0.3)
+
+
+def test_a_newton_step_is_believed_only_so_far(cache: Path) -> None:
+    """A cohort far from every simulated one: its events neither explode nor does any factor leave its reach."""
+    generator = make("registry", cache)
+    cohort = cohorts.simulated(cohorts.registry(), PATIENTS)
+    first = cohort.events.groupby(["patient_id", "code"], observed=True).head(1)
+    before = generator._model.parameters_of.values.detach().clone()
+    generator.fit(session_of(generator, replace(cohort, events=first), 1e-2), 0, silent)
+    made = generator.sample(500, np.random.default_rng(0))
+    assert made.events.groupby("patient_id").size().max() < 60
+    after, sizes = generator._fitted.model.parameters_of, generator._model.parameters_of.sizes
+    for name, old, new in zip(sizes, before.split(list(sizes.values())), after().values(), strict=True):
+        if name.endswith("gain"):
+            assert (new - old).abs().max() <= 0.7 + 1e-6
+
+
+def test_the_clip_pays_for_what_it_keeps() -> None:
+    """Much noise: cut more; hardly any: cut nothing, and say the means of populations as they are."""
+    stream = torch.Generator().manual_seed(0)
+    population = torch.arange(20).repeat_interleave(50)
+    put = torch.randn(20, 3, generator=stream, dtype=torch.float64).repeat_interleave(50, 0)
+    put = put + torch.randn(1000, 3, generator=stream, dtype=torch.float64).exp()
+    (low, *_), (high, cut, kept) = (inference.clipped(put, population, noise) for noise in (0.3, 1e-4))
+    assert low < high
+    assert high == pytest.approx(float(torch.linalg.vector_norm(put, dim=1).max()))
+    assert torch.equal(cut, put)
+    assert kept == pytest.approx(1.0)
 
 
 def test_a_model_survives_saving(fitted: dict[str, EHRVAE], tmp_path: Path) -> None:
@@ -407,7 +464,7 @@ def test_a_belief_is_shrunk_as_a_gaussian_posterior(monkeypatch: pytest.MonkeyPa
     groups, shift = torch.arange(40).repeat_interleave(50), 0.5 * rng.normal(0, 1, 40).repeat(50)[:, None]
     simulated = torch.from_numpy(rng.normal(0, 1, (2000, 1)) + shift)
     follows = torch.from_numpy(3 * shift)
-    known = inference.knowledge(simulated, groups, 1e-9, 0.5, follows)
+    known = inference.knowledge(simulated, groups, 1e-9, follows)
     known = replace(known, clip_norm=1e6, clipped=torch.zeros(1), kept=1.0, sampling=torch.tensor([[40.0]]))
     truth = 0.8
     records = {"value": torch.full((400, 1), truth)}
@@ -428,7 +485,7 @@ def test_the_prior_widens_for_a_cohort_that_is_far_off(shift: float, wider: bool
     rng = np.random.default_rng(0)
     groups = torch.arange(40).repeat_interleave(50)
     simulated = torch.from_numpy(rng.normal(0, 1, (2000, 30)) + 0.2 * rng.normal(0, 1, (40, 30)).repeat(50, axis=0))
-    known = inference.knowledge(simulated, groups, 0.05, 0.5)
+    known = inference.knowledge(simulated, groups, 0.05)
     records = {"value": torch.from_numpy(rng.normal(0, 1, (200, 30)) + shift * np.sign(rng.normal(size=30)))}
     session = Session(records, [Charge("ehr/x", 3.0)], 200, Noise(seed=0))
     belief = inference.ask(session, lambda rows: rows["value"], known, "ehr/x")

@@ -35,6 +35,15 @@ class Calibration:
         count = sum(cls.sizes(layout))
         return cls(torch.zeros(count), torch.ones(count))
 
+    @classmethod
+    def scheduled(cls, layout: Layout) -> Calibration:
+        """Public units, but those of the gap as a publicly known schedule has them."""
+        start, known = cls.start(layout), layout.schedule_gaps
+        if known is not None:
+            at = sum(cls.sizes(layout)[: FIELDS.index("gap")])
+            start.location[at], start.scale[at] = known
+        return start
+
     def field(self, name: str, layout: Layout) -> tuple[Tensor, Tensor]:
         """(location, scale) of one field."""
         parts = dict(zip(FIELDS, range(len(FIELDS)), strict=True))

@@ -31,15 +31,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generators.ehr.layout import Layout, size
+from generators.ehr.layout import BINS, Layout, size
 from synthgen.dictionary import Column
 from synthgen.values import codes, scale_bounds, to_scale
 
 if TYPE_CHECKING:
     from synthgen.cohort import Cohort
 
-BINS = 16
-"""Bins of the horizon for hazards and rates; the last is open."""
 Records = dict[str, Tensor]
 
 

@@ -13,21 +13,25 @@ from generators.ehr.calibration import Calibration
 from generators.ehr.encoding import Records
 from generators.ehr.model import RecordVAE
 from generators.ehr.process import Chance, Prior, latents, records
+from generators.ehr.static_transport import StaticTransport
 from generators.ehr.transport import Centre, Transport
 from synthgen.errors import WorkspaceError
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, its units, the distribution of its latent vectors, and the map that moves its numbers (if it has any)."""
+    """A model, its units, the distribution of its latent vectors, and the maps that move its numbers (if it has any)."""
 
     model: RecordVAE
     calibration: Calibration
     prior: Prior
     transport: Transport | None = None
+    static: StaticTransport | None = None
 
     def latents(self, patients: int, chance: Chance) -> tuple[Tensor, Records]:
-        return latents(self.model, self.prior, patients, chance)
+        """(latent vectors, static columns, moved)"""
+        z, static = latents(self.model, self.prior, patients, chance)
+        return z, static if self.static is None else self.static.moved(static, self.model.layout)
 
     def patients(self, z: Tensor, static: Records, chance: Chance) -> Records:
         """Whole patients in the model's units, moved."""
@@ -39,7 +43,8 @@ class Fitted:
     def save(self, folder: Path) -> None:
         """Raises WorkspaceError when it cannot be written."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for name, part in (("calibration", self.calibration), ("prior", self.prior), ("transport", self.transport)):
+        maps = (("transport", self.transport), ("static", self.static))
+        for name, part in (("calibration", self.calibration), ("prior", self.prior), *maps):
             if part is not None:
                 tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part) if f.name != "centre"}
         if self.transport is not None:
@@ -60,11 +65,13 @@ class Fitted:
             if "transport.shift" in tensors:
                 centre = Centre(**_part(Centre, "centre", tensors))
                 transport = Transport(centre=centre, **_part(Transport, "transport", tensors))
+            static = "static.shift" in tensors
             return cls(
                 model,
                 Calibration(**_part(Calibration, "calibration", tensors)),
                 Prior(**_part(Prior, "prior", tensors)),
                 transport,
+                StaticTransport(**_part(StaticTransport, "static", tensors)) if static else None,
             )
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError):
             raise WorkspaceError(

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from privacy.session import Session, Statistic, clip
 
-TRUST = (0.1, 0.3, 1.0, 3.0)
+TRUST = (0.1, 0.3, 1.0, 3.0, 10.0)
 """How many times as much as simulated populations do a cohort may differ (variance)."""
-EXTRAS = (0.02, 0.04, 0.08, 0.14, 0.22, 0.35)
+EXTRAS = (0.02, 0.04, 0.08, 0.14, 0.22, 0.35, 0.55, 0.9)
 """What a cohort may differ by in any direction, in patients' standard deviations."""
 USUAL = 0.08
 """Of EXTRAS, before the answer is known."""
+QUANTILES = (0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+"""Of simulated patients' norms: clip norms that are tried."""
 OFF_DIAGONAL = 0.8
 """How far what one number says is trusted to say something of another; simulated populations are few."""
 
@@ -59,7 +61,6 @@ def knowledge(
     vectors: Tensor,
     population: Tensor,
     noise: float,
-    quantile: float,
     follows: Tensor | None = None,
     covariance: Tensor | None = None,
 ) -> Knowledge:
@@ -68,7 +69,6 @@ def knowledge(
     Args:
         vectors: [patients, asked]; population: [patients] number of each one's population, from 0.
         noise: standard deviation of the noise on a mean when the clip norm is 1.
-        quantile: the clip norm is this quantile of the questions' norms.
         follows: [patients, inferred] what is never asked, and inferred.
         covariance: [asked, asked] of the mean in the statistic's units, where it is known better than from populations.
     """
@@ -84,15 +84,34 @@ def knowledge(
     own = own if covariance is None else covariance / scale.outer(scale)
     query = allocate(own + USUAL**2 * torch.eye(len(scale), dtype=own.dtype), patients, noise)
     put = white @ query.T
-    norms = torch.linalg.vector_norm(put, dim=1)
-    clip_norm = float(norms.quantile(quantile).clamp(min=1e-6))
-    cut = clip(put, clip_norm)
-    moved, cut_moved = means @ query.T, by_population(cut, population) - cut.mean(dim=0)
-    kept = float(((moved * cut_moved).sum() / (moved**2).sum().clamp(min=1e-9)).clamp(0.3, 1.0))
+    clip_norm, cut, kept = clipped(put, population, noise)
     return Knowledge(
         centre, scale, own, beside.mean(dim=0), OFF_DIAGONAL * cross, query, clip_norm,
         cut.mean(dim=0), kept, torch.cov(cut.T).reshape(len(query), -1),
     )  # fmt: skip
+
+
+def clipped(put: Tensor, population: Tensor, noise: float) -> tuple[float, Tensor, float]:
+    """The clip norm under which simulated populations' means are found best: a low one cuts, a high one pays in noise.
+
+    Args:
+        put: [patients, questions]; population: [patients]; noise: standard deviation on a mean when the clip norm is 1.
+
+    Returns:
+        (clip norm, [patients, questions] after the clip, share of a population's shift that it keeps).
+    """
+    norms = torch.linalg.vector_norm(put, dim=1)
+    moved = by_population(put - put.mean(dim=0), population)
+    best, found = math.inf, (1.0, put, 1.0)
+    for quantile in QUANTILES:
+        clip_norm = float(norms.quantile(quantile).clamp(min=1e-6))
+        cut = clip(put, clip_norm)
+        told = by_population(cut - cut.mean(dim=0), population)
+        kept = float(((moved * told).sum() / (moved**2).sum().clamp(min=1e-9)).clamp(0.3, 1.0))
+        error = float(((told / kept - moved) ** 2).sum(dim=1).mean()) + put.shape[1] * (noise * clip_norm / kept) ** 2
+        if error < best:
+            best, found = error, (clip_norm, cut, kept)
+    return found
 
 
 def by_population(vectors: Tensor, population: Tensor) -> Tensor:

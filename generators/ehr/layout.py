@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from synthgen.dictionary import Column, Dictionary
 from synthgen.population import code_column, horizon_days, stop_column
+
+BINS = 16
+"""Bins of the horizon for hazards and rates; the last is open, and begins where public knowledge says that follow-up ends."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,28 @@ class Layout:
         """What may end follow-up: the outcome's events, and last its plain end."""
         return (*self.dictionary.outcome_events, "")
 
+    @property
+    def ends_at_last_visit(self) -> bool:
+        """Nothing says when follow-up ends but the visits."""
+        return self.dictionary.outcome is None and self.has_visits
+
     @cached_property
     def horizon(self) -> float:
         """Days that count as 1 on the model's clock; public."""
-        return horizon_days(self.dictionary)
+        return horizon_days(self.dictionary) * BINS / (BINS - 1)
+
+    @cached_property
+    def schedule_gaps(self) -> tuple[float, float] | None:
+        """(mean, spread) of log gaps between visits in twelfths of the horizon, where a schedule is publicly known."""
+        stated = self.dictionary.knowledge.schedule
+        if stated is None:
+            return None
+        days = np.unique(
+            [0.0, *stated.days, *np.arange(stated.days[-1] + stated.every, stated.follow_up[1], stated.every)]
+        )
+        gaps = np.diff(days) if len(days) > 1 else np.array([stated.every])
+        variance = np.log(gaps).var() + 2 * (stated.jitter / np.median(gaps)) ** 2 + stated.missed * np.log(2) ** 2
+        return float(np.log(gaps * 12 / self.horizon).mean()), float(np.clip(1.5 * np.sqrt(variance), 0.17, 1.0))
 
     @cached_property
     def last_day(self) -> float:

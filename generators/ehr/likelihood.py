@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from generators.ehr.calibration import last_visit
-from generators.ehr.encoding import BINS, Records
-from generators.ehr.layout import Layout, size
+from generators.ehr.encoding import Records
+from generators.ehr.layout import BINS, Layout, size
 from generators.ehr.network import Visit, Whole
 
 GAP_EDGES = torch.cat([torch.arange(-10, -4) / 2, torch.arange(-20, -15) / 10, torch.arange(-30, 20) / 20,
@@ -185,12 +185,17 @@ def events(records: Records, said: Whole, theta: Theta, layout: Layout) -> Tenso
     end of follow-up), doses and whatever else an event has, given its code."""
     count = records["event_count"]  # [patients, codes, BINS]
     before = torch.cat([records["event_first"].unsqueeze(-1), count[..., :-1]], dim=-1).cumsum(dim=-1).log1p()
-    log_rate = (said.log_rate.transpose(1, 2) + theta["rate_again"].unsqueeze(-1) * before).clamp(-9, 7)
+    log_rate = (said.log_rate.transpose(1, 2) + again(theta).unsqueeze(-1) * before).clamp(-9, 7)
     at_risk = exposure(records["end"]).clamp(max=1.0).unsqueeze(1)
     total = (count * log_rate - log_rate.exp() * at_risk).sum(dim=(1, 2))
     first: Tensor = dist.Bernoulli(logits=said.first, validate_args=False).log_prob(records["event_first"])
     total = total + first.sum(dim=1)
     return total + (occurrences(records, said, theta, layout) * (records["event_code"] >= 0)).sum(dim=1)
+
+
+def again(theta: Theta) -> Tensor:
+    """[codes] how much the log rate rises with the log of those before; at 1 and above their number would explode."""
+    return theta["rate_again"].clamp(-1.0, 0.8)
 
 
 def occurrences(records: Records, said: Whole, theta: Theta, layout: Layout) -> Tensor:

@@ -16,14 +16,14 @@ from torch import Tensor
 from generators.ehr.calibration import last_visit
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
-from generators.ehr.layout import Layout, size
+from generators.ehr.layout import BINS, Layout, size
 from generators.ehr.likelihood import GAP_EDGES, GAPS, cutpoints, lost, score
 from generators.ehr.network import gap_cells
 from generators.ehr.parameters import GAP_CELLS
 from generators.ehr.process import Chance
 
 EARLY = 0.25
-"""Ends before this share of the horizon, and missing values after it, are counted apart."""
+"""Ends before this share of the horizon are counted apart."""
 ROUNDS, STEP = 10, 0.6
 
 
@@ -54,7 +54,6 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         out |= {
             "missing_bias": (gone * seen.unsqueeze(-1)).sum(dim=1) / visits.clamp(min=1),
             "missing_first": gone[:, 0],
-            "missing_trend": _late(gone, records),
         }
     if layout.has_visits:
         out["stop_bias"] = visits.log1p() / torch.tensor(1.0 + layout.max_visits).log()
@@ -65,11 +64,16 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
             for j, c in enumerate(layout.static_discrete.values())
         ]
         out["static_bias"] = torch.cat(hot, dim=1).float()
-    if not (layout.dictionary.outcome is None and layout.has_visits):
-        end = records["end"].unsqueeze(1)
-        happened = records["cause"].unsqueeze(1) == torch.arange(len(layout.causes) - 1)
-        out["hazard_bias"] = torch.cat([happened.float(), end.clamp(max=1)], dim=1)
-        out["hazard_trend"] = torch.cat([(happened & (end < EARLY)).float(), end.clamp(max=EARLY) / EARLY], dim=1)
+    if not layout.ends_at_last_visit:
+        end, cause = records["end"].unsqueeze(1), records["cause"].unsqueeze(1)
+        happened = cause == torch.arange(len(layout.causes) - 1)
+        place = (end * BINS).floor().clamp(0, BINS - 1)
+        plain = (cause == len(layout.causes) - 1) & (place == torch.arange(BINS))
+        out |= {
+            "hazard_bias": happened.float(),
+            "hazard_trend": (happened & (end < EARLY)).float(),
+            "end_bias": plain.float(),
+        }
     if layout.code:
         total = records["event_total"]
         out |= {
@@ -79,13 +83,6 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
             "kind_bias": records["event_kinds"].flatten(1),
         }
     return out
-
-
-def _late(gone: Tensor, records: Records) -> Tensor:
-    """[patients, gappy] share of the late visits at which each value is lost, one half for none."""
-    there = ((records["seen"] > 0) & (records["time"] > EARLY)).unsqueeze(-1)
-    count = there.sum(dim=1)
-    return torch.where(count > 0, (gone * there).sum(dim=1) / count.clamp(min=1), 0.5)
 
 
 def _persistence(records: Records) -> Tensor:
@@ -134,6 +131,9 @@ def match(fitted: Fitted, target: Tensor, patients: int, seed: int) -> Fitted:
         goals = target.float().split([v.shape[1] for v in now.values()])
         push = {}
         for (name, own), goal in zip(now.items(), goals, strict=True):
+            if name == "end_bias":
+                push[name] = STEP * (_log_hazards(goal) - _log_hazards(own.mean(dim=0)))
+                continue
             neutral, with_code = _diluted(name, made, model.layout)
             push[name] = STEP * (
                 _logit((goal - neutral) / with_code + neutral)
@@ -145,10 +145,7 @@ def match(fitted: Fitted, target: Tensor, patients: int, seed: int) -> Fitted:
 
 def _diluted(name: str, records: Records, layout: Layout) -> tuple[Tensor, Tensor]:
     """(the value that stands for patients without it, the share of patients who have it), [numbers] or []: what an
-    event is like can be told only from patients who have one, and what late visits are like from those who have any."""
-    if name == "missing_trend":
-        there = ((records["seen"] > 0) & (records["time"] > EARLY)).any(dim=1).float().mean()
-        return torch.tensor(0.5), there.clamp(min=0.02)
+    event is like can be told only from patients who have one."""
     if name not in ("dose_missing", "kind_bias"):
         return torch.tensor(0.0), torch.tensor(1.0)
     share = (records["event_total"] > 0).float().mean(dim=0).clamp(min=0.02)
@@ -163,6 +160,13 @@ def _logit(share: Tensor) -> Tensor:
     return share.clamp(0.004, 0.996).logit()
 
 
+def _log_hazards(shares: Tensor) -> Tensor:
+    """Log of the cumulated hazard of each bin, from the share of patients that end in it."""
+    shares = shares.clamp(min=0.004)
+    left = shares.flip(0).cumsum(0).flip(0)
+    return (-(1 - shares / left).clamp(min=0.02).log()).log()
+
+
 def _move(fitted: Fitted, push: dict[str, Tensor]) -> None:
     """Adds to the parameters in place; a hazard's trend takes what early ends need beyond all ends."""
     parameters, layout = fitted.model.parameters_of, fitted.model.layout
@@ -174,12 +178,10 @@ def _move(fitted: Fitted, push: dict[str, Tensor]) -> None:
             change = change - _by_column(push["ordered_cut"], layout)
         elif name == "missing_first":
             change = change - push["missing_bias"]
-        elif name == "missing_trend":
-            change = 2 * (change - push["missing_bias"])
         elif name == "hazard_trend":
             change = -1.5 * (change - push["hazard_bias"])
         if name in ("hazard_bias", "hazard_trend"):
-            change = torch.cat([change[:-1], -change[-1:]])  # more hazard, earlier ends
+            change = torch.cat([change, change.new_zeros(1)])  # the plain end has numbers of its own
         elif name == "stop_bias":
             change = -2 * change
         elif name == "rate_bias":

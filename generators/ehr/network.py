@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from generators.ehr.encoding import BINS, Records
-from generators.ehr.layout import Layout, size
+from generators.ehr.encoding import Records
+from generators.ehr.layout import BINS, Layout, size
 from generators.ehr.parameters import GAP_CELLS
 
 TIMES = 5
@@ -196,7 +196,7 @@ class Decoder(nn.Module):
             static_missing=theta["static_missing"] + missing,
             log_hazard=(
                 theta["hazard_bias"] + theta["hazard_trend"] * late + theta["hazard_curve"] * curve
-                + theta["hazard_gain"].exp() * hazard
+                + theta["hazard_gain"].exp() * hazard + self._plain_end(theta)
             ).clamp(-9, 6),
             log_rate=(theta["rate_bias"] + theta["rate_trend"] * late + theta["rate_gain"].exp() * rate).clamp(-9, 6),
             first=theta["first_bias"] + first,
@@ -204,3 +204,10 @@ class Decoder(nn.Module):
             length=theta["length_shift"] + length,
             dose=(theta["dose_shift"] + dose).reshape(doses),
         )  # fmt: skip
+
+    def _plain_end(self, theta: dict[str, Tensor]) -> Tensor:
+        """[BINS, causes] what each bin adds to the hazard of the plain end of follow-up, the last cause."""
+        if self.layout.ends_at_last_visit:
+            return theta["end_bias"].new_zeros(())
+        others = theta["end_bias"].new_zeros(BINS, len(self.layout.causes) - 1)
+        return torch.cat([others, theta["end_bias"].unsqueeze(1)], dim=1)

@@ -7,12 +7,13 @@ import copy
 import torch
 from torch import Tensor
 
-from generators.ehr import marginals, transport
+from generators.ehr import marginals, static_transport, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
 from generators.ehr.model import RecordVAE
 from generators.ehr.pretraining import Simulated, cropped
+from generators.ehr.private_fit import moved
 from generators.ehr.process import Chance
 from generators.ehr.settings import Settings
 from generators.ehr.transport import Centre
@@ -35,19 +36,17 @@ def fit(
     records = cropped(calibration.apply(patients, layout))
     passes = _train(model, records, settings, seed, progress)
     progress("training on the patients", passes, passes)
-    moments = LatentMoments(model, records)
-    fitted = Fitted(model, calibration, moments.prior(moments(records).mean(dim=0)))
+    codes = LatentMoments(model, records)
+    fitted = Fitted(model, calibration, codes.prior(codes(records).mean(dim=0)))
     target = marginals.statistic(records, layout).mean(dim=0)
     fitted = marginals.match(fitted, target, settings.reference_patients, child_seed(seed, "ehr", "match"))
-    if not layout.numeric:
-        return fitted
-    chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-    own = transport.split(fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance), layout)
-    centre = Centre.of(own)
-    target = transport.moments(transport.split(records, layout), centre).mean(dim=0)
-    return Fitted(
-        fitted.model, calibration, fitted.prior, transport.fit(own, centre, target, transport.with_outcome(layout))
+    made = fitted.patients(*fitted.latents(2 * settings.reference_patients, Chance.seeded(seed)), Chance.seeded(seed))
+    centre = Centre.of(transport.split(made, layout)) if layout.numeric else None
+    moments = (
+        torch.zeros(0) if centre is None else transport.moments(transport.split(records, layout), centre).mean(dim=0)
     )
+    static = static_transport.moments(static_transport.parts(records, layout)).mean(dim=0)
+    return moved(fitted, centre, moments, static, 2 * settings.reference_patients, child_seed(seed, "ehr", "reference"))
 
 
 def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from generators.ehr.layout import Layout, size
+from generators.ehr.layout import BINS, Layout, size
 
 GAP_CELLS = 24
 """Groups of bins of the gap between visits that rise and fall together."""
@@ -28,6 +28,7 @@ def sizes(layout: Layout) -> dict[str, int]:
         "static_shift": len(layout.static_numeric), "static_sd": len(layout.static_numeric),
         "static_bias": sum(size(c) for c in layout.static_discrete.values()), "static_missing": len(layout.static_gappy),
         "hazard_bias": causes, "hazard_trend": causes, "hazard_curve": causes, "hazard_gain": causes,
+        "end_bias": 0 if layout.ends_at_last_visit else BINS,
         "rate_bias": codes, "rate_trend": codes, "rate_again": codes, "rate_gain": codes, "first_bias": codes,
         "stops_bias": codes, "length_shift": codes, "length_sd": codes,
         "dose_shift": doses, "dose_sd": doses, "dose_missing": doses,
@@ -60,6 +61,13 @@ class Parameters(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         numbers = self.values + self.basis @ self.step
         return dict(zip(self.sizes, numbers.split(list(self.sizes.values())), strict=True))
+
+    def reach(self) -> Tensor:
+        """[numbers] how far one Newton step may be believed: factors (of gains and spreads) about a doubling, all else two."""
+        factor = ("gain", "sd", "again", "stick")
+        return torch.cat(
+            [torch.full((n,), 0.7 if k.rpartition("_")[2] in factor else 2.0) for k, n in self.sizes.items()]
+        )
 
     def add(self, name: str, change: Tensor) -> None:
         """Adds [numbers] to one kind of parameter, in place."""

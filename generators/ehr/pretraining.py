@@ -51,7 +51,7 @@ def simulated(
     populations = min(populations or settings.populations, patients // 10)
     cohort = simulate(layout.dictionary, patients, generator(seed, "ehr", "simulated"), populations)
     raw = encode(cohort, layout)
-    start = Calibration.start(layout)
+    start = Calibration.scheduled(layout)
     groups = torch.from_numpy(
         np.concatenate([np.full(len(p), k) for k, p in enumerate(np.array_split(np.arange(patients), populations))])
     )

@@ -12,12 +12,13 @@ Clip norms, questions and priors come from simulated patients; so everything but
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from generators.ehr import marginals, transport
+from generators.ehr import marginals, static_transport, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.calibration import Calibration
 from generators.ehr.charges import LOCATION, SCALE, SUMMARY
@@ -41,13 +42,13 @@ def fit(
     model: RecordVAE, public: Simulated, session: Session, settings: Settings, seed: int, progress: Progress
 ) -> Fitted:
     """Asks all of the plan's charges. Deterministic given `seed` and the answers."""
-    calibration, left = _locate(public, model, session, settings, progress)
+    calibration, left = _locate(public, model, session, progress)
     stepped = settings.shares.gradient > 0
     if stepped:
         descend(model, calibration, public, session, settings, progress)
     progress("what simulated populations say", 0, 1)
     summary = Summary(model, public, _uncertain(public, left, model.layout, seed))
-    known = summary.knowledge(session.error(SUMMARY, 1.0), settings.clip_quantile)
+    known = summary.knowledge(session.error(SUMMARY, 1.0))
     progress("frequencies and moments", 0, 1)
     belief = ask(session, lambda rows: summary(calibration.apply(dict(rows), model.layout)), known, SUMMARY)
     progress("frequencies and moments", 1, 1)
@@ -69,17 +70,20 @@ class Summary:
         self.centre = Centre.of(transport.split(self.simulated, self.layout)) if self.layout.numeric else None
         self.codes = LatentMoments(model, self.simulated)
         self.basis, self.scores = whitened(scores(model, self.simulated))
+        self.reach = model.parameters_of.reach()
 
     def __call__(self, records: Records) -> Tensor:
         """[patients, asked] from records in the model's units."""
         parts = [marginals.statistic(records, self.layout).double()]
         if self.centre is not None:
             parts.append(transport.moments(transport.split(records, self.layout), self.centre))
+        if self.layout.static_numeric:
+            parts.append(static_transport.moments(static_transport.parts(records, self.layout)))
         return torch.cat(parts, dim=1)
 
-    def knowledge(self, noise: float, quantile: float) -> Knowledge:
+    def knowledge(self, noise: float) -> Knowledge:
         follows = torch.cat([self.codes(self.simulated).double(), self.scores], dim=1)
-        return knowledge(self(self.simulated), self.population, noise, quantile, follows)
+        return knowledge(self(self.simulated), self.population, noise, follows)
 
     def expected(self) -> Posterior:
         """What simulated populations are like on average."""
@@ -94,23 +98,44 @@ class Summary:
         codes, scores = belief.inferred.split([belief.inferred.numel() - self.basis.shape[1], self.basis.shape[1]])
         with torch.no_grad():
             if not stepped:
-                self.model.parameters_of.values.sub_(self.basis @ scores.float())
+                step = (self.basis @ scores.float()).clamp(-self.reach, self.reach)
+                self.model.parameters_of.values.sub_(step)
         fitted = Fitted(self.model, calibration, self.codes.prior(codes))
-        shares = sum(v.shape[1] for v in marginals.frequencies(self.simulated, self.layout).values())
-        wanted, moments = belief.asked.split([shares, belief.asked.numel() - shares])
+        wanted, moments, static = belief.asked.split(self._lengths())
         fitted = marginals.match(fitted, wanted, settings.reference_patients, child_seed(seed, "ehr", "match"))
-        if self.centre is None:
-            return fitted
-        chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
-        made = fitted.patients(*fitted.latents(settings.reference_patients, chance), chance)
-        move = transport.fit(
-            transport.split(made, self.layout), self.centre, moments, transport.with_outcome(self.layout)
+        return moved(
+            fitted, self.centre, moments, static, settings.reference_patients, child_seed(seed, "ehr", "reference")
         )
-        return Fitted(fitted.model, calibration, fitted.prior, move)
+
+    def _lengths(self) -> list[int]:
+        """How many numbers are asked of frequencies, of moments at visits and of static moments."""
+        shares = sum(v.shape[1] for v in marginals.frequencies(self.simulated, self.layout).values())
+        static = 0
+        if self.layout.static_numeric:
+            static = static_transport.moments(static_transport.parts(self.simulated, self.layout)).shape[1]
+        return [shares, self(self.simulated).shape[1] - shares - static, static]
+
+
+def moved(fitted: Fitted, centre: Centre | None, moments: Tensor, static: Tensor, patients: int, seed: int) -> Fitted:
+    """With maps that bring its numbers to the wanted moments, of static columns first and then of visits.
+
+    Args:
+        centre: around which `moments` are taken; None without numbers at visits.
+        patients: how many stand for the model's own moments.
+    """
+    layout, chance = fitted.model.layout, Chance.seeded(seed)
+    if layout.static_numeric:
+        made = static_transport.parts(fitted.latents(patients, chance)[1], layout)
+        fitted = replace(fitted, static=static_transport.fit(made, static))
+    if centre is None:
+        return fitted
+    records = fitted.patients(*fitted.latents(patients, chance), chance)
+    move = transport.fit(transport.split(records, layout), centre, moments, transport.with_outcome(layout))
+    return replace(fitted, transport=move)
 
 
 def _locate(
-    public: Simulated, model: RecordVAE, session: Session, settings: Settings, progress: Progress
+    public: Simulated, model: RecordVAE, session: Session, progress: Progress
 ) -> tuple[Calibration, Tensor | None]:
     """The cohort's units, and how uncertain they still are: a wide look, then a narrow one around the first answer."""
     layout, calibration = model.layout, public.public
@@ -124,9 +149,7 @@ def _locate(
         ]
     ):
         progress("location and scale", done, 2)
-        known = knowledge(
-            vectors, public.population, session.error(charge, 1.0), settings.clip_quantile, covariance=covariance
-        )
+        known = knowledge(vectors, public.population, session.error(charge, 1.0), covariance=covariance)
         belief = ask(session, partial(_first_moments, calibration, layout), known, charge)
         before, calibration = calibration, recalibrated(calibration, belief.asked, known.centre)
         covariance = _left(belief, before, calibration)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from generators.ehr import likelihood
 from generators.ehr.calibration import Calibration
-from generators.ehr.encoding import BINS, Records, details, from_log_days
-from generators.ehr.layout import Layout, size
+from generators.ehr.encoding import Records, details, from_log_days
+from generators.ehr.layout import BINS, Layout, size
 from generators.ehr.model import RecordVAE
 
 
@@ -85,9 +85,9 @@ def records(model: RecordVAE, calibration: Calibration, z: Tensor, static: Recor
     (NaN for none), `event_x`, `event_c`; `event_first` and `event_total` are by patient."""
     layout = model.layout
     end, cause = _ends(model, z, chance)
-    out = {**static, "cause": cause, "end_day": (end * layout.horizon).floor().clamp(1, layout.last_day)}
+    out = {**static, "cause": cause, "end_day": (end * layout.horizon).ceil().clamp(1, layout.last_day)}
     out |= _visits(model, calibration, z, out["end_day"], chance)
-    if layout.dictionary.outcome is None and layout.has_visits:
+    if layout.ends_at_last_visit:
         out["end_day"] = out["day"].max(dim=1).values
     out["end"] = out["end_day"] / layout.horizon
     return out | _events(model, calibration, z, out["end_day"], chance) if layout.code else out
@@ -98,7 +98,7 @@ def _ends(model: RecordVAE, z: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
     layout = model.layout
     limit = layout.last_day / layout.horizon
     plain = len(layout.causes) - 1
-    if layout.dictionary.outcome is None and layout.has_visits:  # the visits say when it ends
+    if layout.ends_at_last_visit:  # the visits say when it ends
         return torch.full((len(z),), limit), torch.full((len(z),), plain)
     log_hazard = model.decoder.whole(z, model.parameters_of()).log_hazard  # [patients, BINS, causes]
     hazard = log_hazard.exp().sum(dim=-1)
@@ -216,7 +216,7 @@ def _events(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
     who, what = first.nonzero(as_tuple=True)
     patient, code, time = [who], [what], [torch.zeros(len(who))]
     for place in range(BINS):
-        rate = (said.log_rate[:, place] + theta["rate_again"] * count.log1p()).clamp(-9, 7).exp()
+        rate = (said.log_rate[:, place] + likelihood.again(theta) * count.log1p()).clamp(-9, 7).exp()
         new = torch.poisson((rate * at_risk[:, place : place + 1].clamp(max=1.0)).clamp(max=20), chance.stream).clamp(
             max=20
         )

@@ -65,7 +65,7 @@ class Settings(BaseModel):
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     """Of the gradient steps; the other sums take every patient."""
     clip_quantile: float = Field(default=0.5, gt=0, lt=1)
-    """Clip norms are this quantile of the norms of simulated patients."""
+    """Of the gradient steps: the clip norm is this quantile of the norms of simulated patients' gradients."""
     reference_patients: int = Field(default=3000, ge=100)
     """How many synthetic patients stand for the model's own moments and frequencies."""
     shares: Shares = Shares()

@@ -74,7 +74,7 @@ class Centre:
     @classmethod
     def of(cls, parts: Split) -> Centre:
         return cls(
-            parts.mean.mean(dim=0),
+            (parts.mean * parts.present).sum(dim=0) / parts.present.sum(dim=0).clamp(min=1),
             parts.anchor.mean(dim=0),
             parts.anchor.std(dim=0).clamp(min=0.05),
             parts.outcome.mean(dim=0),
@@ -82,9 +82,9 @@ class Centre:
 
 
 def moments(parts: Split, centre: Centre) -> Tensor:
-    """[patients, numbers]: per patient the mean, the anchors, products of the mean with itself and the anchors, the mean products
-    of deviations with each other and with the anchors' deviations, and products of the mean with the outcome. The last are
-    evidence alone: numbers that were moved to agree with them linearly predicted the outcome worse."""
+    """[patients, numbers]: per patient whether there is a mean, the mean, the anchors, products of the mean with itself and the
+    anchors, the mean products of deviations with each other and with the anchors' deviations, and products of the mean with
+    the outcome. The last are evidence alone: numbers moved to agree with them linearly predicted the outcome worse."""
     numeric = parts.mean.shape[1]
     upper = torch.triu_indices(numeric, numeric)
     mean = (parts.mean - centre.mean) * parts.present
@@ -95,6 +95,7 @@ def moments(parts: Split, centre: Centre) -> Tensor:
     cross = (d.transpose(1, 2) @ a) / parts.known.sum(dim=1).clamp(min=1).unsqueeze(-1)
     return torch.cat(
         [
+            parts.present,
             mean,
             anchor,
             (mean.unsqueeze(2) * mean.unsqueeze(1))[:, upper[0], upper[1]],
@@ -150,15 +151,16 @@ def fit(parts: Split, public: Centre, target: Tensor, outcome: bool) -> Transpor
         outcome: whether numbers are moved to agree with the outcome as well.
     """
     centre = Centre.of(parts)
-    target = recentred(target, public, centre, parts)
+    target = recentred(of_the_present(target, parts), public, centre, parts)
     numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
-    now, goal = blocks(moments(parts, centre).mean(dim=0), parts), blocks(target, parts)
+    own_moments = of_the_present(moments(parts, centre).mean(dim=0), parts)
+    now, goal = blocks(own_moments, parts), blocks(target, parts)
     used = anchors + parts.outcome.shape[1] if outcome else anchors
     anchor = anchored(parts, centre)[:, :used]
     own = anchor.T @ anchor / len(anchor) + 0.02 * torch.eye(used, dtype=anchor.dtype)
-    between, between_anchor = _maps(
-        _square(now["square"], numeric) - now["mean"].outer(now["mean"]),
-        _square(goal["square"], numeric) - goal["mean"].outer(goal["mean"]),
+    between, between_anchor = maps(
+        square(now["square"], numeric) - now["mean"].outer(now["mean"]),
+        square(goal["square"], numeric) - goal["mean"].outer(goal["mean"]),
         torch.cat([now["cross"].reshape(numeric, -1), now["outcome"].reshape(numeric, -1)], dim=1)[:, :used],
         torch.cat([goal["cross"].reshape(numeric, -1), goal["outcome"].reshape(numeric, -1)], dim=1)[:, :used],
         own,
@@ -167,9 +169,9 @@ def fit(parts: Split, public: Centre, target: Tensor, outcome: bool) -> Transpor
     count = (parts.known.amax(dim=2).sum(dim=1)).clamp(min=1)
     own_within = ((d.transpose(1, 2) @ d) / count[:, None, None]).mean(dim=0)
     own_within = own_within + (0.02 * own_within.diagonal().mean() + 1e-4) * torch.eye(signs, dtype=d.dtype)
-    within, within_anchor = _maps(
-        _square(now["within"], numeric),
-        _square(goal["within"], numeric),
+    within, within_anchor = maps(
+        square(now["within"], numeric),
+        square(goal["within"], numeric),
         now["cross_within"].reshape(numeric, signs),
         goal["cross_within"].reshape(numeric, signs),
         own_within,
@@ -177,7 +179,7 @@ def fit(parts: Split, public: Centre, target: Tensor, outcome: bool) -> Transpor
     return Transport(centre, centre.mean + goal["mean"], between, between_anchor, within, within_anchor)
 
 
-BLOCKS = ("mean", "anchor", "square", "cross", "within", "cross_within", "outcome")
+BLOCKS = ("present", "mean", "anchor", "square", "cross", "within", "cross_within", "outcome")
 
 
 def blocks(vector: Tensor, parts: Split) -> dict[str, Tensor]:
@@ -189,21 +191,39 @@ def _lengths(parts: Split) -> list[int]:
     """How many numbers each block of `moments` has."""
     numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
     half = numeric * (numeric + 1) // 2
-    return [numeric, anchors, half, numeric * anchors, half, numeric * signs, numeric * parts.outcome.shape[1]]
+    return [numeric, numeric, anchors, half, numeric * anchors, half, numeric * signs, numeric * parts.outcome.shape[1]]
 
 
 def recentred(target: Tensor, public: Centre, own: Centre, parts: Split) -> Tensor:
     """The same moments [numbers] around other means; anchors and outcome, which are not moved, have the model's own means."""
-    mean, anchor, square, cross, within, cross_within, outcome = target.split(_lengths(parts))
+    known, mean, anchor, square, cross, within, cross_within, outcome = target.split(_lengths(parts))
     rows, columns = torch.triu_indices(len(mean), len(mean))
     shift = public.mean - own.mean
     square = square + mean[rows] * shift[columns] + shift[rows] * mean[columns] + shift[rows] * shift[columns]
     together = (cross.reshape(len(mean), -1) - mean.outer(anchor)) * public.anchor_sd / own.anchor_sd
     ends = outcome.reshape(len(mean), -1) - mean.outer(own.outcome - public.outcome)
-    return torch.cat([mean + shift, anchor, square, together.flatten(), within, cross_within, ends.flatten()])
+    return torch.cat([known, mean + shift, anchor, square, together.flatten(), within, cross_within, ends.flatten()])
 
 
-def _maps(now: Tensor, goal: Tensor, cross: Tensor, cross_goal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+def of_the_present(moment: Tensor, parts: Split) -> Tensor:
+    """The mean of `moments` [numbers] over patients who have a mean, from that over all, where the others count as zero.
+    Patients of the cohort lack two numbers together as often, beyond chance, as those of `parts` do."""
+    block = blocks(moment, parts)
+    known, now = block["present"].clamp(0.05, 1.0), parts.present.mean(dim=0).clamp(min=0.05)
+    rows, columns = torch.triu_indices(len(known), len(known))
+    joint = (parts.present.T @ parts.present / len(parts.present))[rows, columns]
+    both = joint * known[rows] * known[columns] / (now[rows] * now[columns])
+    both = torch.where(
+        rows == columns, known[rows], both.clamp(min=0.02).minimum(torch.minimum(known[rows], known[columns]))
+    )
+    block["mean"] = block["mean"] / known
+    block["square"] = block["square"] / both
+    for name in ("cross", "outcome"):
+        block[name] = (block[name].reshape(len(known), -1) / known.unsqueeze(1)).flatten()
+    return torch.cat(list(block.values()))
+
+
+def maps(now: Tensor, goal: Tensor, cross: Tensor, cross_goal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """(map of the numbers, what to add for each anchor): regress on the anchors, move what is left, add the goal's slope."""
     if own.shape[0] == 0:
         return _transport(now, goal), cross
@@ -236,7 +256,7 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
     return out
 
 
-def _square(upper: Tensor, numeric: int) -> Tensor:
+def square(upper: Tensor, numeric: int) -> Tensor:
     """Upper triangle -> symmetric matrix."""
     out = torch.zeros(numeric, numeric, dtype=upper.dtype)
     rows, columns = torch.triu_indices(numeric, numeric)
