@@ -33,6 +33,7 @@ check: $(READY)  ## style, types, floors
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## every benchmark, full size; results go to benchmarks/results
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b --json benchmarks/results/$$(basename $$b .py).json || exit 1; done
 
 docs: $(READY)  ## the pages that are made from the code
