@@ -7,6 +7,7 @@ somebody who was shown one (rule 8 of the design); how many looks were left out 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -52,10 +53,10 @@ def in_order(connection: sa.Connection, review: Review, board: Sequence[Any]) ->
     if len(taught) < LEAST or len({d.wrong for d in taught}) < 2:
         return list(board)
     query = sa.select(ITEMS.c.id, ITEMS.c.patient_id, ITEMS.c.flags).where(ITEMS.c.review_id == review.id)
-    flags: dict[int, list[Flag]] = {}
-    of_patient: dict[str, list[Flag]] = {}
+    flags: dict[int, Sequence[Flag]] = {}
+    of_patient: dict[str, Sequence[Flag]] = {}
     for row in connection.execute(query):
-        flags[row.id] = [Flag(**f) for f in json.loads(row.flags)]
+        flags[row.id] = _flags(row.flags)
         of_patient.setdefault(row.patient_id, flags[row.id])
     judged = learn([(_reasons(of_patient[d.patient_id]), d.wrong) for d in taught])
     at_random = [not _reasons(flags[item.id]) for item in board]
@@ -84,6 +85,12 @@ def estimate(connection: sa.Connection, review: Review, patients: Sequence[str],
     at_random = [p for p in strata[1] if p in decided]
     known = {p: wrong for p, wrong in decided.items() if p in set(patients)}
     return estimated([(strata[0], []), (strata[1], at_random)], known, any(d.saw_real_data for d in found))
+
+
+@functools.lru_cache(maxsize=8192)
+def _flags(text: str) -> tuple[Flag, ...]:
+    """As they stand in the queue; read again with every look, so kept."""
+    return tuple(Flag(**f) for f in json.loads(text))
 
 
 def _reasons(flags: Sequence[Flag]) -> list[Flag]:

@@ -47,7 +47,8 @@ def next_look(database: Database, review_id: int, person: Person) -> tuple[Revie
         own = _open_look(connection, review, person)
         if own is not None and own.leased_until >= now + LEASE / 2:
             return review, look(connection, own.id), stands
-        wanted = _in_turn(learning.in_order(connection, review, board)) if own is None else []
+        free = [item for item in board if item.free]
+        wanted = _in_turn(learning.in_order(connection, review, free)) if own is None else []
     with database.write() as write:
         return review, _take(write, review, person, wanted), stands
 
@@ -65,9 +66,8 @@ def _standing(connection: sa.Connection, review: Review, person: Person, board: 
     return Standing(done, left, times[len(times) // 2] if times else None)
 
 
-def _in_turn(board: Sequence[Any]) -> list[int]:
-    """The items that are free, those that the person skipped last, the one skipped first before the others."""
-    free = [item for item in board if item.free]
+def _in_turn(free: Sequence[Any]) -> list[int]:
+    """The items, those that the person skipped last, the one skipped first before the others."""
     skipped = sorted((item for item in free if item.look is not None), key=lambda item: item.skipped_at or 0.0)
     return [item.id for item in (*(i for i in free if i.look is None), *skipped)]
 
