@@ -1,8 +1,8 @@
 """What a run shows of itself: is the one door as the plan says, and did the model come through it?
 
-Four tests that do not look at the synthetic patients. *Canaries* are sent through the session's own code. *Replay*: from the
-recorded noisy sums alone, without any patient, the fit must make the same model. *Coupling*: when half the patients leave, no
-other patient's record or statistic may change. *Delta* must lie well below one patient in the cohort.
+Tests that do not look at the synthetic patients. *Canaries* are sent through the session's own code; `replay` asks whether the
+model came of the recorded answers alone, and whether any patient's row hangs on others; *delta* must lie well below one patient
+in the cohort. And what each patient gave at most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from synthgen.planning import Plan
     from synthgen.workspace import Run
 
-
 CANARIES = {"quick": 2048, "standard": 4096, "deep": 16384}
 
 
@@ -30,7 +29,7 @@ def audit_run(
     run: Run, train: Cohort, holdout: Cohort, depth: Depth = "quick", progress: Progress = lambda *_: None
 ) -> list[Finding]:
     """The four tests of a run with privacy (one without claims nothing), individual losses, and from depth `standard` what
-    training again shows (`white_box`)."""
+    training again shows (`retraining`)."""
     from synthgen.auditing.replay import replay
     from synthgen.auditing.retraining import audit_by_training
     from synthgen.randomness import generator
