@@ -431,7 +431,7 @@ def test_an_unreadable_rule_is_refused_at_once(expression: str) -> None:
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"generators\.ehr\."):
+    with pytest.raises(ConfigError, match=r"generators\.ehr: "):
         EHRVAE(cohorts.pbc(), settings)
 
 

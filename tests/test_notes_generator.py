@@ -355,7 +355,7 @@ def test_the_vocabulary_is_made_of_public_text_only(generator: NoteLM) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ranks": 4}, "generators.notes.ranks"),
+        ({"ranks": 4}, "generators.notes: ranks: unknown key"),
         ({"backbone": "/nowhere"}, "neither"),
         ({"heads": 5}, "multiple"),
         ({"targets": ("nothing",)}, "no layer called nothing"),

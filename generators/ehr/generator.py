@@ -22,7 +22,7 @@ from generators.ehr.settings import Settings
 from privacy.charges import Charge
 from privacy.session import Session
 from synthgen.cohort import Cohort
-from synthgen.dictionary import Dictionary
+from synthgen.dictionary import Dictionary, parse
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
@@ -44,7 +44,7 @@ class EHRVAE:
 
     def __init__(self, dictionary: Dictionary, settings: Mapping[str, Any] | None = None, device: str = "cpu") -> None:
         self.dictionary = dictionary
-        self.settings = Settings.read(settings or {})
+        self.settings = parse(Settings, dict(settings or {}), "generators.ehr")
         self.device = device
         self.layout = Layout(dictionary, self.settings.max_visits, self.settings.max_events)
         breakers(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from synthgen.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Shares(BaseModel):
@@ -76,16 +71,3 @@ class Settings(BaseModel):
     """Without privacy: the learning rate."""
     patience: int = Field(default=20, ge=1)
     """Without privacy: passes without a better validation loss before it stops."""
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Settings:
-        """Raises ConfigError with every fault and its place."""
-        try:
-            return cls.model_validate(dict(settings))
-        except ValidationError as error:
-            raise ConfigError(
-                "\n".join(
-                    f"generators.ehr.{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}"
-                    for e in error.errors(include_input=False, include_url=False)
-                )
-            ) from None

@@ -23,7 +23,7 @@ from generators.notes.writing import write
 from privacy.charges import Charge
 from privacy.session import Session
 from synthgen.cohort import Cohort
-from synthgen.dictionary import Dictionary
+from synthgen.dictionary import Dictionary, parse
 from synthgen.errors import ConfigError, WorkspaceError
 from synthgen.generator import Progress
 from synthgen.notes.facts import charts
@@ -51,7 +51,7 @@ class NoteLM:
 
     def __init__(self, dictionary: Dictionary, settings: Mapping[str, Any] | None = None, device: str = "cpu") -> None:
         self.dictionary = dictionary
-        self.settings = Settings.read(settings or {})
+        self.settings = parse(Settings, dict(settings or {}), "generators.notes")
         self.device = device
         self.occurrence = Occurrence(dictionary, "notes")
         columns = dictionary.tables["notes"].columns

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from synthgen.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
@@ -70,16 +65,3 @@ class Settings(BaseModel):
     def layers_trained(self) -> tuple[str, ...]:
         """The layers that get low-rank weights."""
         return self.targets or (("lm_head",) if self.backbone == "small" else ("q_proj", "v_proj"))
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Settings:
-        """Raises ConfigError with every fault and its place."""
-        try:
-            return cls.model_validate(dict(settings))
-        except ValidationError as error:
-            raise ConfigError(
-                "\n".join(
-                    f"generators.notes.{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}"
-                    for e in error.errors(include_input=False, include_url=False)
-                )
-            ) from None
