@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 AT_RANDOM = "no rule was broken; chosen at random"
 MOST_PATIENTS = 2000
+TRIED = 100
+"""Patients, and twenty more for each spoiled copy that is wanted, among whom it is sought whom one can spoil."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,8 @@ def _queue(
     ]
     named = {f.patient_id for f in seen}  # who is shown at random must not depend on a flag that nobody may see
     free = [str(p) for p in rng.permutation([p for p in records.ids if p not in named])]
-    spoilable = [p for p in free[: 4 * wish.planted] if len(leaping(records[p], records.dictionary)) >= 2][
-        : wish.planted
-    ]
+    leap = (p for p in free[: TRIED + 20 * wish.planted] if len(leaping(records[p], records.dictionary)) >= 2)
+    spoilable = list(islice(leap, wish.planted))
     unflagged = [(p, [_at_random(p)], False) for p in [p for p in free if p not in set(spoilable)][: wish.random]]
     unflagged += [(p, [_at_random(p)], True) for p in spoilable]
     between = [unflagged[i] for i in rng.permutation(len(unflagged))]
