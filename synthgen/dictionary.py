@@ -137,11 +137,10 @@ class Column(Entry):
         if self.type != "image" and (self.size is not None or self.channels != 1):
             raise ValueError("size and channels belong to columns of type: image")
         if self.type in ("categorical", "ordinal"):
-            least = 1 if self.role in ("code", "outcome") else 2  # one kind of event; follow-up that only ends
-            if not self.categories or len(self.categories) < least:
-                raise ValueError(
-                    f"a categorical or ordinal column needs at least {('one category', 'two categories')[least - 1]}"
-                )
+            single = self.role in ("code", "outcome")  # one kind of event; follow-up that only ends
+            if not self.categories or len(self.categories) < (1 if single else 2):
+                wanted = "one category" if single else "two categories"
+                raise ValueError(f"a categorical or ordinal column needs at least {wanted}")
             if len(set(self.categories)) != len(self.categories):
                 raise ValueError("categories must differ from each other")
             known = self.knowledge.frequencies if self.knowledge else None

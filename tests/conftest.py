@@ -26,3 +26,19 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         return int(stop.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def app(template: Path, tmp_path: Path):
+    """A review house on a copy of the module's `template`, a workspace."""
+    import review_house
+
+    from synthgen.review.app import create_app
+
+    return create_app(review_house.copy(template, tmp_path))
+
+
+@pytest.fixture
+def database(app):
+    """The review house's."""
+    return app.state.house.database

@@ -22,11 +22,6 @@ def app(tmp_path):
     return review_house.app(tmp_path)
 
 
-@pytest.fixture
-def database(app) -> Database:
-    return app.state.house.database
-
-
 def kinds(database: Database) -> list[str]:
     return [e.content["kind"] for e in database.chain.read()]
 

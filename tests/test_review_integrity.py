@@ -28,18 +28,6 @@ def template(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def app(template, tmp_path):
-    from synthgen.review.app import create_app
-
-    return create_app(review_house.copy(template, tmp_path))
-
-
-@pytest.fixture
-def database(app):
-    return app.state.house.database
-
-
 def kinds(database) -> list[str]:
     return [entry.content["kind"] for entry in database.chain.read()]
 

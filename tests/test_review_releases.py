@@ -36,11 +36,6 @@ def template(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def app(template, tmp_path):
-    return create_app(review_house.copy(template, tmp_path))
-
-
 def proposed(app, index: int = -1) -> int:
     run = app.state.house.workspace.runs()[index].id
     answer = Asker(app, "sam").post("/releases", run=run, purpose="a methods course")

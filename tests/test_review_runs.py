@@ -37,11 +37,6 @@ def app(tmp_path):
 
 
 @pytest.fixture
-def database(app):
-    return app.state.house.database
-
-
-@pytest.fixture
 def worker(app, database):
     return Worker(app.state.house.workspace, database)
 

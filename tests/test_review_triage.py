@@ -31,19 +31,6 @@ def template(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def app(template, tmp_path):
-
-    from synthgen.review.app import create_app
-
-    return create_app(review_house.copy(template, tmp_path))
-
-
-@pytest.fixture
-def database(app):
-    return app.state.house.database
-
-
 def opened(app, **wish) -> int:
     """A review, opened by the scientist."""
     run = app.state.house.workspace.run().id
