@@ -61,13 +61,14 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     return Rate(share, float(low), float(high), trials)
 
 
-def mean_of(rates: Sequence[Rate]) -> Rate:
-    """The mean of independent rates; the squares of the distances to their limits add (Zou & Donner 2008)."""
-    count = len(rates)
-    value = sum(r.value for r in rates) / count
-    below = sum((r.value - r.low) ** 2 for r in rates) ** 0.5 / count
-    above = sum((r.high - r.value) ** 2 for r in rates) ** 0.5 / count
-    return Rate(value, value - below, value + above, sum(r.n for r in rates))
+def combined(weights: Sequence[float], rates: Sequence[Rate], n: int) -> Rate:
+    """A weighted sum of independent rates, measured on n; the squares of the distances to their limits add, each to the limit
+    that its weight's sign leads to (Zou & Donner 2008). With weights 1 and -1 it is Newcombe's interval of a difference."""
+    pairs = list(zip(weights, rates, strict=True))
+    value = sum(w * r.value for w, r in pairs)
+    below = sum((w * (r.value - (r.low if w > 0 else r.high))) ** 2 for w, r in pairs) ** 0.5
+    above = sum((w * (r.value - (r.high if w > 0 else r.low))) ** 2 for w, r in pairs) ** 0.5
+    return Rate(value, value - below, value + above, n)
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:

@@ -128,8 +128,8 @@ def test_risk_by_hand():
     assert result.difference.value == pytest.approx(0.4)
     assert result.excess == pytest.approx(0.5)  # (0.6 - 0.2) / (1 - 0.2)
     assert 0.26 < result.difference.low < 0.4 < result.difference.high < 0.52  # Newcombe 1998, method 10
-    assert not result.weak
-    assert risk((5, 100), (5, 100), (10, 100)).weak
+    assert risk((3, 3), (0, 3), (0, 3)).p_value == pytest.approx(1 / 20)  # Fisher's, by hand
+    assert risk((60, 100), (60, 100), (0, 100)).p_value > 0.5
 
 
 def records(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.random.Generator]:
@@ -152,18 +152,73 @@ def test_the_three_risks_see_a_copy_and_not_a_fresh_sample():
         assert [r.difference.low > 0.1 for r in results] == [seen] * 3
 
 
+def known_and_secret(secret: np.ndarray) -> np.ndarray:
+    """[patients, 2] everybody far from everybody else by what is known of them."""
+    return np.column_stack([np.arange(len(secret)) / len(secret), secret])
+
+
 def test_to_name_the_common_category_is_no_success():
-    """Everybody lies on their own synthetic patient but for the secret, and all but two secrets of forty are common."""
-    known, secret = np.arange(40.0)[:, None], (np.arange(40) < 2).astype(float)[:, None]
-    real = np.hstack([known, secret])
-    rng, discrete = np.random.default_rng(0), np.array([False, True])
+    """All but four secrets of forty are common."""
+    real, rng, discrete = known_and_secret(np.arange(40) < 4), np.random.default_rng(0), np.array([False, True])
     told = attribute_inference(real, real, real, discrete, 1, rng)
     assert (told.attack.value, told.control.value) == (1.0, 1.0)
-    never = attribute_inference(real, real, np.hstack([known, 0 * secret]), discrete, 1, rng)
-    assert never.attack.value == 0.5
-    nobody = attribute_inference(real, real[2:], real, discrete, 1, rng)  # no control has the rare one
-    assert nobody.attack.value == pytest.approx(0.75)  # of the common one all, of the rare one unknown
-    assert nobody.difference.low < 0 < nobody.difference.high
+    never = attribute_inference(real, real, real * [1, 0], discrete, 1, rng)
+    assert never.attack.value == 0.0
+    assert never.p_value > 0.4
+    no_control = attribute_inference(real, real[4:], real, discrete, 1, rng)  # no control has the rare one
+    assert no_control.difference.low < 0.5 < no_control.difference.high
+
+
+def test_a_rare_secret_counts_half_and_is_told_by_hand():
+    """Of forty patients four have it; the copies of two of these and of half of the others are the synthetic cohort."""
+    train = known_and_secret(np.arange(40) % 10 == 0)
+    holdout = train + np.array([0.5 / 40, 0])  # each between two patients
+    copied = train[[i for i in range(40) if i in (0, 20) or (i % 2 and i < 36)]]
+    result = attribute_inference(train, holdout, copied, np.array([False, True]), 1, np.random.default_rng(0))
+    assert result.attack.value == pytest.approx((2 / 4 + 18 / 36) / 2)
+    assert result.control.value < 0.2
+    assert result.p_value < 0.05
+
+
+@pytest.mark.parametrize("rare", [0.05, 0.3])
+def test_of_strangers_a_secret_is_told_as_often_as_chance_has_it(rare: float):
+    """The p value is exact: of 150 honest cohorts no more lie below .05 than chance allows (once in a thousand)."""
+    rng, discrete = np.random.default_rng(1), np.array([False, False, True])
+
+    def some(n: int) -> np.ndarray:
+        known = rng.random((n, 2))
+        return np.column_stack([known, rng.random(n) < 2 * rare * known[:, 0]])
+
+    p = [attribute_inference(some(60), some(30), some(40), discrete, 2, rng).p_value for _ in range(150)]
+    assert binom.sf(sum(v <= 0.05 for v in p) - 1, 150, 0.05) > 0.001
+
+
+def test_shuffled_secrets_of_copies_tell_nothing():
+    """Everybody is recognised, and nobody's secret is learnt: that is membership, not inference."""
+    rng = np.random.default_rng(2)
+    train, holdout = (known_and_secret(rng.random(200) < 0.2) for _ in range(2))
+    made = np.column_stack([train[:, 0], rng.permutation(train[:, 1])])
+    result = attribute_inference(train, holdout + np.array([0.002, 0]), made, np.array([False, True]), 1, rng)
+    assert result.p_value > 0.01
+    assert abs(result.difference.value) < 0.2
+
+
+def test_a_number_is_told_by_its_cell():
+    rng = np.random.default_rng(3)
+    train, holdout = rng.random((80, 4)), rng.random((80, 4))
+    near = np.clip(train + np.array([0, 0, 0, 0.001]), 0, 1)
+    result = attribute_inference(train, holdout, near, np.zeros(4, dtype=bool), 3, rng)
+    assert result.attack.value > 0.9
+    assert result.difference.low > 0.1
+    assert result.p_value < 1e-4
+
+
+def test_a_record_that_was_changed_a_little_still_singles_out():
+    train, holdout, _, discrete, rng = records(5)
+    near = np.where(discrete, train, np.clip(train + rng.normal(0, 0.02, train.shape), 0, 1))
+    result = singling_out(train, holdout, near, discrete, rng, COLUMNS)
+    assert result.difference.low > 0.1
+    assert result.p_value < 1e-6
 
 
 def test_one_column_alone_singles_out_by_its_very_number():

@@ -63,15 +63,14 @@ def verdicts(findings: list[Finding]) -> dict[str, str]:
 
 
 def test_a_bootstrap_copy_is_red_all_over_and_every_patient_is_flagged():
-    """The one exception: 156 patients are too few to convict by ascites, which a tenth of them have."""
+    """Also by ascites, which a tenth of 156 patients have."""
     train, holdout = halves()
     copy = bootstrap(train, 156, np.random.default_rng(1))
     with at_most(500):
         findings, flags = audited(pbc(), train, holdout, copy, depth="standard")
     found = verdicts(findings)
     assert found.keys() >= ATTACKS
-    assert {name for name in ATTACKS if found[name] != "fail"} <= {"attribute_inference/ascites"}
-    assert found["attribute_inference/ascites"] != "pass"
+    assert {found[name] for name in ATTACKS} == {"fail"}
     assert {f.patient_id for f in flags} == set(copy.ids)
     assert all(f.severity == "severe" and f.reads_real_data and f.reason == "copy" for f in flags)
 
@@ -81,12 +80,24 @@ def test_half_the_holdout_against_the_other_half_is_green():
     ids = np.random.default_rng(2).permutation(np.array(holdout.ids, dtype=object))
     findings, flags = audited(pbc(), train, holdout.of(ids[:78]), renamed(holdout, ids[78:]), depth="standard")
     found = verdicts(findings)
-    few = {"subgroups/worst_auc", "attribute_inference/ascites"}
-    assert {found[name] for name in ATTACKS - few} == {"pass"}
-    assert found["attribute_inference/ascites"] in ("pass", "inconclusive")
+    assert {found[name] for name in ATTACKS - {"subgroups/worst_auc"}} == {"pass"}
     assert found["subgroups/worst_auc"] == "information"  # it convicts or says nothing
-    assert "fail" not in found.values()
+    assert set(found.values()) == {"pass", "information"}
     assert flags == []
+
+
+def test_where_a_planted_leak_would_not_convict_either_the_report_says_that_this_n_cannot_tell():
+    """Of twelve training patients two have ascites: neither a copy nor a stranger can be told by it."""
+    everyone = simulated(pbc(), 400, 5)
+    has = everyone.visits.groupby("patient_id")["ascites"].first().reindex(everyone.ids).eq("yes").to_numpy()
+    yes, no = (np.array(everyone.ids, dtype=object)[who] for who in (has, ~has))
+    train, holdout = (everyone.of([*yes[k : k + 2], *no[k : k + 10]]) for k in (0, 20))
+    for made in (bootstrap(train, 12, np.random.default_rng(0)), renamed(everyone, no[50:70])):
+        findings, _ = audited(pbc(), train, holdout, made)
+        (ascites,) = [f for f in findings if f.name == "attribute_inference/ascites"]
+        assert ascites.verdict == "inconclusive"
+        assert "no conviction either: this n cannot tell" in ascites.text
+        assert ascites.ceiling is not None
 
 
 @pytest.mark.slow
@@ -170,11 +181,14 @@ def test_the_verdict_on_membership(value: float, half: float, corrected: float, 
 
 
 def test_the_verdict_on_a_risk():
-    assert risk_verdict(risk((60, 100), (20, 100), (10, 100)), 0.25) == "fail"
-    assert risk_verdict(risk((22, 100), (20, 100), (10, 100)), -0.1) == "pass"
-    assert risk_verdict(risk((35, 100), (20, 100), (10, 100)), 0.02) == "inconclusive"
-    assert risk_verdict(risk((2, 8), (2, 8), (1, 8)), -0.5) == "inconclusive"
-    assert risk_verdict(risk((98, 100), (96, 100), (90, 100)), -0.1) == "inconclusive"  # nothing is left to be seen
+    seen, unseen = risk((55, 100), (5, 100), (5, 100)), risk((4, 8), (0, 8), (0, 8))
+    assert risk_verdict(risk((60, 100), (20, 100), (10, 100)), seen, 0.001) == "fail"
+    assert risk_verdict(risk((22, 100), (20, 100), (10, 100)), seen, 0.001) == "pass"
+    assert risk_verdict(risk((12, 100), (0, 100), (0, 100)), seen, 0.001) == "inconclusive"  # surely more, not by .10
+    assert (
+        risk_verdict(risk((22, 100), (20, 100), (10, 100)), unseen, 0.001) == "inconclusive"
+    )  # nor would a leak be seen
+    assert risk_verdict(risk((80, 100), (20, 100), (10, 100)), unseen, 0.001) == "fail"
 
 
 def test_findings_are_for_inside_and_hold_no_value_of_a_patient():

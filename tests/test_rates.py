@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, binomtest, mannwhitneyu
 
 from privacy.errors import ConfigError
-from privacy.rates import Rate, auc, auc_interval, clopper_pearson, mean_of, wilson
+from privacy.rates import Rate, auc, auc_interval, clopper_pearson, combined, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (10, 10), (7, 156), (1, 1)])
@@ -46,10 +46,15 @@ def test_a_rate_beyond_its_trials_is_refused(wrong: tuple[int, int]):
             interval(*wrong)
 
 
-def test_a_mean_of_rates_has_the_width_of_a_mean():
+def test_a_weighted_sum_of_rates_by_hand():
     one, other = Rate(0.5, 0.2, 0.9, 10), Rate(0.7, 0.3, 1.0, 30)
-    assert vars(mean_of([one])) == pytest.approx(vars(one))
-    assert vars(mean_of([one, other])) == pytest.approx({"value": 0.6, "low": 0.35, "high": 0.85, "n": 40})
+    assert vars(combined([1], [one], 10)) == pytest.approx(vars(one))
+    assert vars(combined([0.5, 0.5], [one, other], 40)) == pytest.approx(
+        {"value": 0.6, "low": 0.35, "high": 0.85, "n": 40}
+    )
+    gap = combined([1, -1], [one, other], 40)  # Newcombe 1998: the lower limit meets the other's upper one
+    assert (gap.value, gap.low) == pytest.approx((-0.2, -0.2 - (0.3**2 + 0.3**2) ** 0.5))
+    assert gap.high == pytest.approx(-0.2 + (0.4**2 + 0.4**2) ** 0.5)
 
 
 def test_the_area_is_mann_whitneys_with_ties_counted_half():

@@ -1,8 +1,9 @@
 """Singling out: does a description that fits exactly one synthetic patient fit exactly one training patient? (Giomi et al. 2023)
 
-Descriptions are taken from synthetic patients: of a few columns at random, the patient's own category, and `at least` or `at
-most` their number, whichever side of the median it lies on; of one column alone, their very number. Control: the same
-descriptions on equally many holdout patients. Baseline: the same, of patients whose columns were shuffled.
+Descriptions are taken from synthetic patients: of some columns at random, the patient's own category, and `at least` or `at
+most` their number, whichever side of the median it lies on, give or take a little, so that a record that was changed a little
+still fits; of one column alone, their very number. Control: the same descriptions on equally many holdout patients. Baseline:
+the same, of patients whose columns were shuffled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from privacy.attacks.risk import Risk, risk
 
 Floats = NDArray[np.float64]
+SLACK = 0.05
+"""Give or take, as a share of a number's public range."""
 
 
 def singling_out(
@@ -74,5 +77,6 @@ def _fits(cohort: Floats, description: Description) -> NDArray[np.bool_]:
     fits = np.ones(len(cohort), dtype=bool)
     for column, sign, value in description:
         values = cohort[:, column]
-        fits &= values == value if sign == "=" else values >= value if sign == ">" else values <= value
+        near = value - SLACK if sign == ">" else value + SLACK
+        fits &= values == value if sign == "=" else values >= near if sign == ">" else values <= near
     return fits

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 TOLERATED = 0.10
 """An attack surely this much better on training patients than on holdout patients is a fail."""
-RESOLVED = 0.25
-"""The widest half of a 95% interval from which `no risk found` may be concluded."""
+PLANTED = 0.5
+"""`No risk found` may be concluded where the same attack would have convicted a cohort made of this share of the training
+patients."""
+DESCRIBED = 8
+"""Columns of a description that is to single somebody out: fewer fit strangers, too, and hide what copies give away."""
 SIDE = "one_column"
 """Few synthetic patients are alone with one value: this attack may convict, but what it cannot tell is left to its neighbour of
 several columns."""
@@ -38,28 +41,29 @@ CELLS = 20
 
 
 def audit_risks(evidence: Evidence, error: float) -> list[Finding]:
-    """All of them; `error` is the chance that an honest cohort is convicted by any."""
+    """All of them; `error` is the chance that an honest cohort is convicted by any, shared out evenly."""
     cohorts = [evidence.train, evidence.holdout, evidence.synthetic]
     records = first_records(cohorts, evidence.dictionary)
     if len(records.names) < 2:
         return []
     attacks = _attacks(evidence, records)
-    findings = []
-    for name, attack in attacks.items():
-        result, corrected = attack(0.95), attack(1 - 2 * error / len(attacks))
-        findings.append(_finding(name, result, corrected.difference.low))
+    train, _, synthetic = records.tables
+    planted = train[evidence.rng.permutation(len(train))[: round(PLANTED * len(train))]]
+    findings = [
+        _finding(name, attack(synthetic), attack(planted), error / len(attacks)) for name, attack in attacks.items()
+    ]
     return [*findings, *_k_map(evidence.dictionary, records)]
 
 
-def _attacks(evidence: Evidence, records: Records) -> dict[str, Callable[[float], Risk]]:
-    """Name -> the attack, which takes a confidence and draws the same numbers at any."""
+def _attacks(evidence: Evidence, records: Records) -> dict[str, Callable[[Floats], Risk]]:
+    """Name -> the attack by way of a synthetic cohort's records ([patients, columns]), with the same numbers drawn every time."""
     from privacy.attacks.attribute_inference import attribute_inference
     from privacy.attacks.linkability import linkability
     from privacy.attacks.singling_out import singling_out
 
     seed = int(evidence.rng.integers(2**31))
-    train, holdout, synthetic = records.tables
-    data, discrete = (train, holdout, synthetic, records.discrete), records.discrete
+    train, holdout, _ = records.tables
+    discrete = records.discrete
     first = np.array([name in evidence.dictionary.tables["patients"].columns for name in records.names])
     if first.all() or not first.any():
         first = np.arange(len(discrete)) % 2 == 0
@@ -67,13 +71,13 @@ def _attacks(evidence: Evidence, records: Records) -> dict[str, Callable[[float]
     def rng() -> np.random.Generator:
         return np.random.default_rng(seed)
 
-    def secret(name: str) -> Callable[[float], Risk]:
-        return lambda level: attribute_inference(*data, records.names.index(name), rng(), level)
+    def secret(name: str) -> Callable[[Floats], Risk]:
+        return lambda made: attribute_inference(train, holdout, made, discrete, records.names.index(name), rng())
 
     return {
-        "singling_out/one_column": lambda level: singling_out(*data, rng(), 1, level),
-        "singling_out/several_columns": lambda level: singling_out(*data, rng(), 4, level),
-        "linkability/halves": lambda level: linkability(*data, first, rng(), 1, level),
+        "singling_out/one_column": lambda made: singling_out(train, holdout, made, discrete, rng(), 1),
+        "singling_out/several_columns": lambda made: singling_out(train, holdout, made, discrete, rng(), DESCRIBED),
+        "linkability/halves": lambda made: linkability(train, holdout, made, discrete, first, rng()),
         **{f"attribute_inference/{name}": secret(name) for name in _secrets(evidence.dictionary, records.names)},
     }
 
@@ -88,48 +92,59 @@ def _secrets(dictionary: Dictionary, names: Sequence[str]) -> list[str]:
 
 
 WORDS = {
-    "singling_out": "descriptions that fit exactly one synthetic patient fit exactly one",
-    "linkability": "two halves of a record are put together rightly for a",
-    "attribute_inference": "where it is surest, and each category of the secret counting alike, it names the secret of a",
+    "singling_out": "descriptions that fit exactly one synthetic patient fit exactly one training patient in {} of tries, one "
+    "holdout patient in {}; of synthetic patients whose columns were shuffled, in {}",
+    "linkability": "two halves of a record are put together rightly for {} of training patients, {} of holdout patients, by "
+    "guessing for {}",
+    "attribute_inference": "of what guessing leaves open of this secret, whoever knows the rest of a record is told {} for "
+    "training patients, {} for holdout patients (that far the disease itself tells), and {} by random synthetic patients",
 }
 
 
-def _finding(name: str, result: Risk, corrected_low: float) -> Finding:
+def _finding(name: str, result: Risk, planted: Risk, error: float) -> Finding:
     check, metric = name.split("/")
     gap = result.difference
-    verdict = risk_verdict(result, corrected_low)
+    verdict = risk_verdict(result, planted, error)
     if verdict == "inconclusive" and metric == SIDE:
         verdict = "information"
-    weak = (
-        " The attack is no better than guessing: a low value says little." if result.weak and verdict == "pass" else ""
-    )
-    outcome = {
-        "fail": "Training patients are surely more exposed than strangers. Suspect memorised records.",
-        "inconclusive": "So few tries cannot tell whether training patients are more exposed than strangers."
-        if corrected_low <= 0
-        else "Training patients are more exposed than strangers, yet not surely by more than is tolerated.",
-        "information": f"Only {result.attack.n} such descriptions exist: too few to judge by, unless they convict.",
-        "pass": "Training patients are not more exposed than strangers.",
-    }[verdict]
-    attack, control, baseline = (_percent(r.value) for r in (result.attack, result.control, result.baseline))
+    shares = (_percent(r.value) for r in (result.attack, result.control, result.baseline))
     text = (
-        f"{_plain(check).capitalize()} ({_plain(metric)}): {WORDS[check]} training patient in {attack} of tries, holdout patient "
-        f"in {control}, by guessing in {baseline}. The difference is {_points(gap.value)} (95% interval {_points(gap.low)} to "
-        f"{_points(gap.high)}). {outcome}{weak}"
+        f"{_plain(check).capitalize()} ({_plain(metric)}): {WORDS[check].format(*shares)}. The difference between training and "
+        f"holdout patients is {_points(gap.value)} (95% interval {_whole(gap.low)} to {_whole(gap.high)}). "
+        f"{_outcome(verdict, result, error)} {_power(planted, error)}"
     )
     return Finding(
-        check, metric, gap.value, verdict, text, "audit", gap.low, gap.high, gap.n, floor=0.0, bound=TOLERATED, better="lower"
+        check, metric, gap.value, verdict, text, "audit", gap.low, gap.high, gap.n, floor=0.0, bound=TOLERATED, better="lower",
+        ceiling=planted.difference.value,
     )  # fmt: skip
 
 
-def risk_verdict(result: Risk, corrected_low: float) -> Verdict:
-    """Fail: surely more than tolerated. Pass: no more than chance, where a quarter could have been seen: on enough tries, and
-    holdout patients are not told so well that there is no quarter left. Else inconclusive."""
-    if corrected_low > TOLERATED:
+def _outcome(verdict: Verdict, result: Risk, error: float) -> str:
+    if verdict == "fail":
+        return "Training patients are surely more exposed than strangers. Suspect memorised records."
+    if result.p_value <= error:
+        return "Training patients are more exposed than strangers, yet not surely by more than is tolerated."
+    return "Training patients are not seen to be more exposed than strangers."
+
+
+def _power(planted: Risk, error: float) -> str:
+    """What the same attack would have made of a leak that is known: the power of so many patients."""
+    seen = f"Had {PLANTED:.0%} of the training patients themselves stood in the cohort, it would have been"
+    if _convicts(planted, error):
+        return f"{seen} {_points(planted.difference.value)}, which convicts."
+    return f"{seen} {_points(planted.difference.value)} and no conviction either: this n cannot tell."
+
+
+def risk_verdict(result: Risk, planted: Risk, error: float) -> Verdict:
+    """Fail: more than chance, at this error, and surely more than tolerated. Pass: no more than chance, where a planted leak
+    would have failed. Else inconclusive."""
+    if _convicts(result, error):
         return "fail"
-    gap = result.difference
-    resolved = max(gap.high - gap.value, gap.value - gap.low) <= RESOLVED <= 1 - result.control.value
-    return "pass" if resolved and corrected_low <= 0 else "inconclusive"
+    return "pass" if result.p_value > error and _convicts(planted, error) else "inconclusive"
+
+
+def _convicts(result: Risk, error: float) -> bool:
+    return result.p_value <= error and result.difference.low > TOLERATED
 
 
 def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: float) -> list[Finding]:
@@ -239,8 +254,12 @@ def _plain(name: str) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.0f} points"
+    return f"{_whole(share)} point{'' if abs(_whole(share)) == 1 else 's'}"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
+    return f"{_whole(share)}%"
+
+
+def _whole(share: float) -> int:
+    return round(100 * share)
