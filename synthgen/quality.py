@@ -1,7 +1,8 @@
 """How likely a synthetic patient is clinically wrong, from its flags: before anybody has looked, and as decisions arrive.
 
 Before: each flag has a chance of being right, from its severity and from how often chance alone raises it; a patient's flags
-are joined as independent reasons (noisy or; Pearl 1988). As decisions arrive, a logistic regression on the same flags moves
+are joined as independent reasons (noisy or; Pearl 1988). A reason that many patients share says at first more of itself (a mistaken limit, a habit of the generator) than of
+each of them: in the queue it is doubted until some were looked at. As decisions arrive, a logistic regression on the same flags moves
 that judgement: a penalty holds it at what was thought before, so that ten decisions move it a little and a thousand a lot.
 """
 
@@ -28,6 +29,8 @@ LOOKED_FOR = 20
 """Roughly how many things are looked for in each patient: that many chances of a false alarm."""
 UNFLAGGED = 0.005
 """How likely a patient without a flag is wrong, before anybody has looked."""
+SHARED = 0.002
+"""Share of patients up to which one reason may flag patients and be believed of each."""
 LOOSE = np.array([1.5, 0.5])
 """Prior standard deviations of what decisions may move: all patients alike, and the weight of the first judgement."""
 LOOSE_REASON = 1.5
@@ -83,6 +86,23 @@ def family(reason: str) -> str:
     return reason if reason.startswith("rule ") else " ".join(w for w in reason.split() if "." not in w)
 
 
+def doubts(flags: Iterable[Flag], patients: int) -> dict[str, float]:
+    """Family of reasons -> what its logit is lowered by before anybody has looked: log(SHARED / the share of the other patients
+    that it flags), where that is more than `SHARED`. Flags that tell their own chance are not doubted twice.
+
+    Args:
+        flags: near duplicates told once.
+        patients: how many there are.
+    """
+    flagged: dict[str, set[str]] = {}
+    for flag in flags:
+        if "chance" not in flag.evidence:
+            flagged.setdefault(flag.reason, set()).add(flag.patient_id)
+    shares = {reason: (len(mine) - 1) / max(patients, 1) for reason, mine in flagged.items()}
+    common = {reason: float(np.log(SHARED / share)) for reason, share in shares.items() if share > SHARED}
+    return {family(reason): doubt for reason, doubt in sorted(common.items(), key=lambda item: -item[1])}
+
+
 @dataclass(frozen=True)
 class Judgement:
     """What decisions taught: logit(wrong) = a + b logit(before) + sum of the weights of a patient's reasons."""
@@ -98,10 +118,15 @@ class Judgement:
         return float(1 / (1 + np.exp(-(self.intercept + self.slope * _logit(wrong(flags)) + weight))))
 
 
-def learn(decided: Sequence[tuple[Sequence[Flag], bool]]) -> Judgement:
-    """The judgement after decisions (a patient's flags, whether it was wrong): maximum a posteriori, by Newton's method."""
+def learn(decided: Sequence[tuple[Sequence[Flag], bool]], doubted: Mapping[str, float] | None = None) -> Judgement:
+    """The judgement after decisions (a patient's flags, whether it was wrong): maximum a posteriori, by Newton's method.
+
+    Args:
+        doubted: weights of reasons before any decision (`doubts`), which decisions move like all others.
+    """
+    doubted = doubted or {}
     if not decided:
-        return Judgement()
+        return Judgement(reasons=doubted)
     alike: dict[tuple[frozenset[str], float], list[bool]] = {}  # most patients have no flag: they are one row
     for flags, bad in decided:
         alike.setdefault((frozenset(family(f.reason) for f in flags), _logit(wrong(flags))), []).append(bad)
@@ -113,7 +138,7 @@ def learn(decided: Sequence[tuple[Sequence[Flag], bool]]) -> Judgement:
         x[row, 1] = before
         x[row, [place[name] for name in reasons]] = 1
     looks, found = (np.array([how(answers) for answers in alike.values()], dtype=np.float64) for how in (len, sum))
-    centre = np.concatenate([[0.0, 1.0], np.zeros(len(names))])
+    centre = np.array([0.0, 1.0, *(doubted.get(name, 0.0) for name in names)])
     penalty = 1 / np.concatenate([LOOSE, np.full(len(names), LOOSE_REASON)]) ** 2
     w = centre.copy()
     for _ in range(30):
@@ -124,7 +149,7 @@ def learn(decided: Sequence[tuple[Sequence[Flag], bool]]) -> Judgement:
         w = w - step * min(1.0, 2.0 / float(np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-8:
             break
-    return Judgement(float(w[0]), float(w[1]), dict(zip(names, w[2:].tolist(), strict=True)))
+    return Judgement(float(w[0]), float(w[1]), {**doubted, **dict(zip(names, w[2:].tolist(), strict=True))})
 
 
 def _logit(p: float) -> float:

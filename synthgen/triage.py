@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from synthgen.flags import Flag
-from synthgen.quality import Judgement, flags_of, learn
+from synthgen.quality import Judgement, doubts, flags_of, learn
 from synthgen.queue import patients_of
 from synthgen.sampling import Count, looks_left, wrong_among
 
@@ -146,7 +146,8 @@ class Triage:
         self.random_order: list[str] = [self.patients[i] for i in rng.permutation(len(self.patients))]
         self.decided: dict[str, bool] = {}
         self._again: set[str] = set()
-        self.judgement = Judgement()
+        self._doubts = doubts(seen, len(self.patients))
+        self.judgement = Judgement(reasons=self._doubts)
         self._marked = False
         self._drawn = 0
         self._alike: Counter[frozenset[str]] = Counter()
@@ -169,7 +170,7 @@ class Triage:
         self.decided[patient] = decision.wrong
         self._marked |= decision.saw_real_data or self.real_data
         if len(self.decided) % RELEARN == 0:
-            self.judgement = learn([(self.flags.get(p, ()), wrong) for p, wrong in self.decided.items()])
+            self.judgement = learn([(self.flags.get(p, ()), wrong) for p, wrong in self.decided.items()], self._doubts)
             self._rank()
 
     def value(self, patient: str) -> float:

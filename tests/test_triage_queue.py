@@ -10,7 +10,7 @@ from scipy.stats import hypergeom
 
 from synthgen.errors import ConfigError
 from synthgen.flags import Flag
-from synthgen.quality import family, learn, quality, scores, suspicion, wrong
+from synthgen.quality import SHARED, doubts, family, learn, quality, scores, suspicion, wrong
 from synthgen.queue import TWINS
 from synthgen.sampling import looks_left, wrong_among
 from synthgen.triage import Decision, Triage, looks_before
@@ -68,6 +68,22 @@ class TestLearning:
     def test_a_few_decisions_move_it_a_little(self) -> None:
         flags = [raised("A", chance=1e-3)]
         assert 0 < wrong(flags) - learn([(flags, False)])(flags) < 0.4
+
+    def test_a_reason_that_many_share_is_doubted_before_anybody_has_looked(self) -> None:
+        """A severe rule that one patient in twelve breaks says more of itself; one that two break is believed."""
+        many = [raised(f"M{i}", "severe", "rule mistaken") for i in range(80)]
+        few = [raised(f"F{i}", "severe", "rule kept") for i in range(2)]
+        doubted = doubts([*many, *few, raised("A", chance=1e-3)], 1000)
+        assert doubted == {"rule mistaken": pytest.approx(np.log(SHARED / 0.079))}
+        judged = learn([], doubted)
+        assert judged([many[0]]) < 0.5 < 0.9 < judged([few[0]]) == pytest.approx(wrong([few[0]]))
+        assert wrong([many[0]]) > 0.9  # what a patient is worth does not change, only who is looked at first
+
+    def test_looks_undo_a_doubt(self) -> None:
+        flags = [raised("A", "severe", "rule kept")]
+        doubted = doubts([raised(str(i), "severe", "rule kept") for i in range(80)], 1000)
+        before, after = learn([], doubted), learn([(flags, True)] * 20, doubted)
+        assert before(flags) < 0.5 < 0.85 < after(flags)
 
     def test_calibrated_on_what_it_has_not_seen(self) -> None:
         """Reasons are right at rates of their own; after 400 decisions the judgement agrees with them, and before it does not."""

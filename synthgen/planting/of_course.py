@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from synthgen.planting.record import VISIBLE, Kind, Record, chosen, spread, typical, within
+from synthgen.planting.record import VISIBLE, Kind, Record, chosen, farther, spread, typical, within
 from synthgen.screening.words import CONVERSIONS
 from synthgen.values import to_scale
 
@@ -26,6 +26,12 @@ def _moved(record: Record, name: str, row: int, factor: float) -> float | None:
     return float(abs(after - before)) / within(column)
 
 
+def _farther(record: Record, name: str, row: int, factor: float) -> bool:
+    values = record.visits[name].to_numpy(dtype=np.float64)
+    others = [values[r] for r in record.rows(name) if r != row]
+    return farther(record.measured[name], values[row], values[row] * factor, others)
+
+
 def _slip(record: Record, rng: Rng, factors: tuple[float, ...] | None, inner: bool = False) -> Record | None:
     """One value times a factor; `inner`: neither the first nor the last."""
 
@@ -33,7 +39,8 @@ def _slip(record: Record, rng: Rng, factors: tuple[float, ...] | None, inner: bo
         rows = record.rows(name)[1:-1] if inner else record.rows(name)
         code = record.measured[name].code or ""
         mine = factors or tuple(f for c in [CONVERSIONS.get(code)] if c for f in (c, 1 / c))
-        return [(r, f) for r in rows for f in mine if (_moved(record, name, r, f) or 0) >= VISIBLE]
+        moved = [(r, f) for r in rows for f in mine if (_moved(record, name, r, f) or 0) >= VISIBLE]
+        return [(r, f) for r, f in moved if _farther(record, name, r, f)]
 
     name = chosen(record, rng, 4, lambda n: bool(places(n)))
     if name is None:

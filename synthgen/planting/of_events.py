@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from synthgen.planting.record import VISIBLE, Kind, Record, rounded
+from synthgen.planting.record import VISIBLE, Kind, Record, farther, rounded
 from synthgen.population import code_column, dose_column, stop_column
 from synthgen.values import to_scale
 
@@ -70,7 +70,9 @@ def _dose(record: Record, rng: Rng, factors: tuple[float, ...]) -> Record | None
     inside = [
         f
         for f in factors
-        if column.bounds[0] <= old * f <= column.bounds[1] and _moved(column, old, f) >= VISIBLE * scatter
+        if column.bounds[0] <= old * f <= column.bounds[1]
+        and _moved(column, old, f) >= VISIBLE * scatter
+        and farther(column, old, old * f, others)
     ]
     if not inside:
         return None

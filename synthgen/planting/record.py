@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Severity = Literal["severe", "moderate", "mild"]
 By = Literal["dictionary", "rule", "evidence", "real patients"]
 VISIBLE = 6.0
-"""A slip is planted where it moves a value by so many spreads at least: a smaller one nobody could see."""
+"""A slip is planted where it moves a value by so many spreads at least: a smaller one nobody could see. Nor could anybody see one
+that carries an odd value back among the patient's others, so a slip leaves a value farther from their median than it was."""
 
 
 @dataclass
@@ -93,6 +94,12 @@ def rounded(column: Column, value: float) -> float:
     """As the column's decimals say."""
     decimals = 0 if column.type == "integer" else column.decimals
     return float(value) if decimals is None else float(np.round(value, decimals))
+
+
+def farther(column: Column, before: float, after: float, others: Any) -> bool:
+    """Whether a slip leaves a value farther from the median of the patient's others, on the column's scale."""
+    old, new, middle = to_scale(column, np.array([before, after, float(np.median(others))]))
+    return bool(abs(new - middle) > abs(old - middle))
 
 
 def within(column: Column) -> float:

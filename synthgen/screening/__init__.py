@@ -27,11 +27,12 @@ def detectors() -> tuple[Detector, ...]:
     from synthgen.screening.levels import Combination, Level, Swapped
     from synthgen.screening.motion import Calm, Drift, Swings
     from synthgen.screening.schedule import Crowded, EmptyVisits, Flicker, NeverRecorded
+    from synthgen.screening.slips import DoseSlip, Slip
     from synthgen.screening.treatments import Dose, Repeated, Twice
 
     return (
-        Spike(), Leap(), Swings(), Calm(), Drift(), Break(), Level(), Combination(), Swapped(),
-        Crowded(), NeverRecorded(), EmptyVisits(), Flicker(), Dose(), Repeated(), Twice(),
+        Spike(), Leap(), Slip(), Swings(), Calm(), Drift(), Break(), Level(), Combination(), Swapped(),
+        Crowded(), NeverRecorded(), EmptyVisits(), Flicker(), Dose(), DoseSlip(), Repeated(), Twice(),
     )  # fmt: skip
 
 

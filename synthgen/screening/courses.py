@@ -53,7 +53,7 @@ def squares(course: Course, patients: int) -> tuple[Floats, Floats]:
     return squares, np.bincount(course.of[known], minlength=patients).astype(np.float64)
 
 
-def _moderated(course: Course, patients: int, step: float, spent: Floats, used: Floats) -> Floats:
+def moderated(course: Course, patients: int, step: float, spent: Floats, used: Floats) -> Floats:
     """[recorded] spread of the patient's changes, those `used` (with the sum of squares `spent`) left out."""
     total, count = squares(course, patients)
     rest = np.maximum(total[course.of] - spent, 0.0)
@@ -61,16 +61,17 @@ def _moderated(course: Course, patients: int, step: float, spent: Floats, used: 
     return np.asarray(np.sqrt((WEIGHT * step**2 + rest) / (WEIGHT + freedom)))
 
 
+def neighbour(course: Course, values: Floats, back: int) -> Floats:
+    """[recorded] the same patient's value so many places before (after, if negative); NaN where there is none."""
+    place = np.arange(len(course.of)) - back
+    inside = np.clip(place, 0, max(len(course.of) - 1, 0))
+    same = (place == inside) & (course.of[inside] == course.of) if len(place) else np.empty(0, dtype=np.bool_)
+    return np.where(same, values[inside], np.nan)
+
+
 def following(course: Course, values: Floats) -> Floats:
     """[recorded] the same patient's next one, NaN at the last."""
-    if not len(values):
-        return values
-    last = np.append(course.starts[1:], True)
-    return np.where(last, np.nan, np.append(values[1:], np.nan))
-
-
-def _before(course: Course, values: Floats) -> Floats:
-    return np.where(course.starts, np.nan, np.concatenate([[np.nan], values[:-1]])) if len(values) else values
+    return neighbour(course, values, -1)
 
 
 class Spike:
@@ -85,7 +86,7 @@ class Spike:
             with np.errstate(invalid="ignore"):
                 same = np.sign(up) == np.sign(down)
                 away = np.where(same, np.minimum(np.abs(up), np.abs(down)), np.nan)
-            scale = _moderated(course, len(view), usual.step[name], up**2 + down**2, np.full(len(up), 2.0))
+            scale = moderated(course, len(view), usual.step[name], up**2 + down**2, np.full(len(up), 2.0))
             found[name] = worst(course.of, away / scale, len(view))
         return over_columns(view, found)
 
@@ -112,12 +113,12 @@ class Leap:
         for name, course in view.courses.items():
             step = course.steps
             later = step + np.nan_to_num(following(course, step))
-            earlier = step + np.nan_to_num(_before(course, step))
+            earlier = step + np.nan_to_num(neighbour(course, step, 1))
             with np.errstate(invalid="ignore"):
                 same = (np.sign(step) == np.sign(later)) & (np.sign(step) == np.sign(earlier))
                 away = np.where(same, np.minimum(np.abs(step), np.minimum(np.abs(later), np.abs(earlier))), np.nan)
-            scale = _moderated(course, len(view), usual.step[name], step**2, np.ones(len(step)))
-            gap = course.years - np.nan_to_num(_before(course, course.years))
+            scale = moderated(course, len(view), usual.step[name], step**2, np.ones(len(step)))
+            gap = course.years - np.nan_to_num(neighbour(course, course.years, 1))
             away = away / np.hypot(scale, usual.slope[name][1] * gap)
             away[view.counts(course.of)[course.of] < FEWEST] = np.nan
             found[name] = worst(course.of, away, len(view))
@@ -169,14 +170,11 @@ class Break:
         scatter of means, and the usual drift over the time between them)."""
         before, after = np.zeros((2, len(course.of))), np.zeros((2, len(course.of)))
         n_before, n_after = np.zeros(len(course.of)), np.zeros(len(course.of))
-        both = np.stack([course.values, course.years])
         for k in range(self.REACH):
-            for shift, sums, counts in ((k + 1, before, n_before), (-k, after, n_after)):
-                place = np.arange(len(course.of)) - shift
-                inside = (place >= 0) & (place < len(course.of))
-                same = inside & (course.of[np.clip(place, 0, len(course.of) - 1)] == course.of)
-                sums += np.where(same, np.roll(both, shift, axis=1), 0.0)
-                counts += same
+            for back, sums, counts in ((k + 1, before, n_before), (-k, after, n_after)):
+                both = np.stack([neighbour(course, course.values, back), neighbour(course, course.years, back)])
+                sums += np.nan_to_num(both)
+                counts += ~np.isnan(both[0])
         centre, spread = usual.slope[name]
         with np.errstate(invalid="ignore", divide="ignore"):
             moved, gap = after / n_after - before / n_before

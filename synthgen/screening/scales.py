@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from synthgen.conformance import numbers
 from synthgen.population import code_column, dose_column
 from synthgen.screening.usual import Usual
 from synthgen.screening.view import DAYS_PER_YEAR, Course, Floats, View, scaled
 from synthgen.values import scale_bounds
+
+if TYPE_CHECKING:
+    from synthgen.dictionary import Column
 
 MAD = 1.4826
 """Median absolute deviation -> standard deviation of a normal."""
@@ -33,6 +37,7 @@ def measured(view: View) -> Usual:
         missing=_missing(view),
         doses=_doses(view),
         repeats=_repeats(view),
+        noughts=_noughts(view),
     )
 
 
@@ -53,6 +58,28 @@ def resolution(view: View, name: str) -> float:
         middle = float(np.exp(np.mean(scale_bounds(column))))
         return float(10.0**-decimals / middle)
     return float(10.0**-decimals)
+
+
+def noughts(column: Column, values: Floats) -> Floats:
+    """[recorded] how many noughts a value ends in, as its column is rounded (3 at most); 0 where it is not rounded."""
+    decimals = 0 if column.type == "integer" else column.decimals
+    if decimals is None:
+        return np.zeros(len(values))
+    units = np.round(np.nan_to_num(values) * 10.0**decimals)
+    return np.asarray(sum((units != 0) & (units % 10.0**k == 0) for k in (1, 2, 3)), dtype=np.float64)
+
+
+def _noughts(view: View) -> dict[str, tuple[float, ...]]:
+    """What chance alone gives (a tenth, a hundredth, ...) is the least."""
+    columns = {n: (c, view.tables["visits"][n]) for n, c in view.columns.items() if "visits" in view.tables}
+    if (dose := dose_column(view.dictionary)) and "events" in view.tables:
+        columns[dose] = view.dictionary.tables["events"].columns[dose], view.tables["events"][dose]
+    found = {}
+    for name, (column, cells) in columns.items():
+        values = numbers(cells).to_numpy(dtype=np.float64)
+        ends = noughts(column, values[np.isfinite(values)])
+        found[name] = tuple((float((ends >= k).sum()) + 1) / (len(ends) + 10.0**k) for k in (1, 2, 3))
+    return found
 
 
 def standard(levels: dict[str, Floats], usual: dict[str, tuple[float, float]]) -> Floats:

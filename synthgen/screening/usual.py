@@ -57,6 +57,8 @@ class Usual:
     """Code of events -> centre and spread of the dose on its scale, and spread of one patient's doses."""
     repeats: dict[str, tuple[float, float]]
     """Code of events -> mean and standard deviation of how often a patient has it, of patients who have it."""
+    noughts: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Column (a measurement, the dose) -> share of values whose last digit, last two, last three are nought."""
     bulk: dict[str, Tail] = field(default_factory=dict)
     """Detector's reason -> tail of the cohort's own scores, continued from the bulk of its patients."""
 
