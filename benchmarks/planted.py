@@ -114,6 +114,12 @@ def recall(system: str, dictionary: Dictionary, seeds: Sequence[int], each: int)
     without = sum(k.by == "evidence" for k, found in hits.items() if found)
     rows.append(plain(system, "all kinds", "kinds planted", sum(bool(f) for f in hits.values()), seeds))
     rows.append(plain(system, "all kinds", "kinds without a rule or a breach", without, seeds))
+    severe = {k.name: float(np.mean(found)) for k, found in hits.items() if found and k.severity == "severe"}
+    rows.append(plain(system, "all kinds", "severe kinds", len(severe), seeds))
+    rows.append(
+        plain(system, "all kinds", "severe kinds found in 95% or more", sum(r >= 0.95 for r in severe.values()), seeds)
+    )
+    rows.append(plain(system, "all kinds", "lowest recall of a severe kind", round(min(severe.values()), 4), seeds))
     return rows
 
 

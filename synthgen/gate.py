@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from synthgen.queue import patients_of
 
 if TYPE_CHECKING:
+    from synthgen.findings import Finding
     from synthgen.report.context import ReportContext
 
 
@@ -15,9 +16,24 @@ def objections(context: ReportContext, accepted: Mapping[str, str]) -> list[str]
     """All reasons against a release, one sentence each; none means that the gate is open.
 
     Args:
-        accepted: names of inconclusive findings -> the person who accepts them.
+        accepted: names of inconclusive findings, or patterns of `by_name` -> the person who accepts them.
     """
+    accepted = by_name(context.findings, accepted)
     return [*_of_claim(context), *_of_cohort(context), *_of_findings(context, accepted), *_of_flags(context)]
+
+
+def by_name(findings: Iterable[Finding], accepted: Mapping[str, str]) -> dict[str, str]:
+    """What was accepted, one by one: `membership/*` stands for every inconclusive finding of that check, and for no other.
+
+    A pattern that names no check, or of which nothing is inconclusive, stays as it is, for the gate to refuse. So does `*`.
+    """
+    open_ = [f.name for f in findings if f.verdict == "inconclusive"]
+    named: dict[str, str] = {}
+    for pattern, person in accepted.items():
+        check = pattern.removesuffix("/*")
+        meant = [name for name in open_ if name.startswith(f"{check}/")] if pattern.endswith("/*") and check else []
+        named |= dict.fromkeys(meant or [pattern], person)
+    return named
 
 
 def to_drop(context: ReportContext) -> frozenset[str]:
@@ -65,7 +81,10 @@ def _of_findings(context: ReportContext, accepted: Mapping[str, str]) -> list[st
         if not accepted.get(name, "").strip()
     ]
     reasons += [
-        f"{name} cannot be accepted: no inconclusive finding has this name" for name in accepted if name not in open_
+        f"{name} cannot be accepted: no inconclusive finding has this name"
+        + (" (`CHECK/*` accepts all that are inconclusive of one check)" if "*" in name else "")
+        for name in accepted
+        if name not in open_
     ]
     return reasons
 

@@ -1,9 +1,10 @@
 """How likely a synthetic patient is clinically wrong, from its flags: before anybody has looked, and as decisions arrive.
 
 Before: each flag has a chance of being right, from its severity and from how often chance alone raises it; a patient's flags
-are joined as independent reasons (noisy or; Pearl 1988). A reason that many patients share says at first more of itself (a mistaken limit, a habit of the generator) than of
-each of them: in the queue it is doubted until some were looked at. As decisions arrive, a logistic regression on the same flags moves
-that judgement: a penalty holds it at what was thought before, so that ten decisions move it a little and a thousand a lot.
+are joined as independent reasons (noisy or; Pearl 1988). A reason that many patients share says at first more of itself (a
+mistaken limit, a habit of the generator) than of each of them: in the queue it is doubted until some were looked at. As decisions
+arrive, a logistic regression on the same flags moves that judgement: a penalty holds it at what was thought before, so that ten
+decisions move it a little and a thousand a lot.
 """
 
 from __future__ import annotations

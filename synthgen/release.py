@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthgen.cards import croissant, model_card
 from synthgen.errors import NotReleasable, WorkspaceError
-from synthgen.gate import objections, to_drop
+from synthgen.gate import by_name, objections, to_drop
 from synthgen.hashes import differences, sha256_in
 from synthgen.queue import among
 from synthgen.report import artefacts, write_report
@@ -41,14 +41,14 @@ def release(
     Args:
         context: what the run's report was made of.
         signed_by: the person who releases.
-        accept: names of inconclusive findings -> the person who accepts them.
+        accept: names of inconclusive findings, or `CHECK/*` -> the person who accepts them; recorded one by one.
         unfinished: stages of the run that have not finished.
 
     Raises:
         NotReleasable: with every reason against it.
         WorkspaceError: when the folder cannot be written, or holds a release already.
     """
-    accept = dict(accept or {})
+    accept = by_name(context.findings, accept or {})
     reasons = [*_of_run(folder, context, signed_by, unfinished), *objections(context, accept)]
     if reasons:
         raise NotReleasable(reasons)

@@ -18,7 +18,7 @@ from synthgen.claim import claim
 from synthgen.dictionary import read_dictionary
 from synthgen.findings import Finding
 from synthgen.flags import Flag
-from synthgen.gate import objections, to_drop
+from synthgen.gate import by_name, objections, to_drop
 from synthgen.queue import TWINS
 from synthgen.release import BUNDLE, SUMS, release, verify
 from synthgen.report import Spending
@@ -182,6 +182,29 @@ class TestAcceptance:
     def test_of_an_unknown_finding_is_told(self):
         [reason] = objections(context(), {"no/such": "Dr B. Roth"})
         assert "no/such cannot be accepted" in reason
+
+    def test_of_a_check_stands_for_its_inconclusive_findings_alone(self):
+        found = [
+            Finding("m", x, 0.1, v, "X.") for x, v in (("a", "inconclusive"), ("b", "inconclusive"), ("c", "fail"))
+        ]
+        made = with_(findings=(*found, Finding("mm", "a", 0.1, "inconclusive", "X.")))
+        assert by_name(made.findings, {"m/*": "Dr B. Roth"}) == {"m/a": "Dr B. Roth", "m/b": "Dr B. Roth"}
+        left = objections(made, {"m/*": "Dr B. Roth"})
+        assert len(left) == 2
+        assert "m/c failed" in left[0]
+        assert "mm/a is inconclusive" in left[1]
+
+    @pytest.mark.parametrize("pattern", ["*", "/*", "m*", "x/*", "m/c*"])
+    def test_of_everything_or_of_a_failed_check_is_no_use(self, pattern):
+        made = with_(findings=(Finding("m", "a", 0.1, "inconclusive", "X."), Finding("x", "b", 0.1, "fail", "X.")))
+        reasons = objections(made, {pattern: "Dr B. Roth"})
+        assert len(reasons) == 3
+        assert f"{pattern} cannot be accepted" in reasons[-1]
+
+    def test_of_a_check_is_recorded_one_by_one(self, run):
+        made = replace(context(), findings=(*context().findings, UNSURE))
+        release(run, made, "Dr A. Keller", {f"{UNSURE.check}/*": "Dr B. Roth"})
+        assert json.loads((run / "release.json").read_text())["accepted"] == {UNSURE.name: "Dr B. Roth"}
 
     def test_is_recorded_inside(self, bundle):
         record = json.loads((bundle.parent / "release.json").read_text())

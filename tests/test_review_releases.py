@@ -131,9 +131,20 @@ def test_rejections_that_saw_real_data_flags_block_instead(app):
 def test_only_inconclusive_findings_can_be_accepted_and_only_by_name(app):
     number = proposed(app)
     olga = Asker(app, "olga")
-    for finding in ("membership/auc", "nonsense", "", "subgroup"):
+    for finding in ("membership/auc", "nonsense", "", "subgroup", "*", "membership/*"):
         assert accept(olga, number, finding).status_code in (400, 422)
     assert approve(olga, number).status_code == 400
+
+
+def test_a_check_is_accepted_finding_by_finding(app):
+    """`subgroup/*` is written down and logged under each finding's own name; the release can then be approved."""
+    number = proposed(app)
+    olga = Asker(app, "olga")
+    assert accept(olga, number, "subgroup/*").status_code == 303
+    text = olga.get("/log").text
+    assert "subgroup/worst_auc" in text
+    assert "subgroup/*" not in text
+    assert approve(olga, number).status_code == 303
 
 
 def test_whoever_proposes_does_not_approve_and_a_wrong_password_signs_nothing(app):

@@ -15,7 +15,7 @@ from synthgen.cli.options import WorkspaceOption, workspace
 
 VERIFY = "verify"
 Accept = Annotated[
-    list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept; may be repeated.")
+    list[str] | None, typer.Option("--accept", help="An inconclusive finding to accept, or `CHECK/*`; may be repeated.")
 ]
 
 

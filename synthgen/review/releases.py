@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from privacy.chain import canonical
 from privacy.files import write_durably
 from synthgen.errors import ConfigError, NotReleasable, WorkspaceError
-from synthgen.gate import to_drop
+from synthgen.gate import by_name, to_drop
 from synthgen.release import BUNDLE, release
 from synthgen.review import learning, log, outcome, passwords, reviews
 from synthgen.review.approval import statement_of, to_sign
@@ -77,21 +77,23 @@ def propose(write: Write, run: Run, purpose: str, by: Person) -> int:
 
 
 def accept(write: Write, run: Run, found: Release, finding: str, reason: str, by: Person) -> None:
-    """An officer accepts one inconclusive finding by its name. Raises ConfigError."""
+    """An officer accepts one inconclusive finding by its name, or all of one check (`membership/*`): each is written down and
+    logged by its own name. Raises ConfigError."""
     _must_be(found, "proposed")
     _must_say(reason, "say why the finding is accepted")
-    if finding not in {f.name for f in run.findings if f.verdict == "inconclusive"}:
+    names = by_name(run.findings, {finding: by.name})
+    if not set(names) <= {f.name for f in run.findings if f.verdict == "inconclusive"}:
         raise ConfigError("no inconclusive finding of this run has that name")
-    if finding not in accepted(write.connection, found.id):
+    for name in sorted(names.keys() - accepted(write.connection, found.id).keys()):
         row = {
             "release_id": found.id,
-            "finding": finding[:200],
+            "finding": name[:200],
             "person_id": by.id,
             "reason": reason.strip(),
             "at": write.now,
         }
         write.connection.execute(ACCEPTANCES.insert().values(**row))
-        write.log("finding accepted", by.name, release=found.id, finding=finding, reason=reason.strip())
+        write.log("finding accepted", by.name, release=found.id, finding=name, reason=reason.strip())
 
 
 def refuse(write: Write, found: Release, reason: str, by: Person) -> None:
