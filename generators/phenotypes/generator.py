@@ -27,6 +27,7 @@ from generators.phenotypes.breadth import BREADTH_CLIP, BREADTH_WIDTH, breadth, 
 from generators.phenotypes.foretelling import foretell
 from generators.phenotypes.learning import learn_facts, learn_terms, terms_question
 from generators.phenotypes.posterior import Levels, Posterior
+from generators.phenotypes.predictive import log_predictive
 from generators.phenotypes.profiles import Frailty, closed, ends
 from generators.phenotypes.questions import Answer, Question, facts_question
 from generators.phenotypes.settings import Settings
@@ -230,6 +231,13 @@ class PhenotypeBayes:
         return assemble(
             self.dictionary, self.diseases, self._column, self.public, self.beliefs, patients, rng, where or {}
         )
+
+    def log_likelihood(self, cohort: Cohort) -> np.ndarray:
+        """[patients] log probability of what is recorded of each: terms, exclusions and facts, given the disease."""
+        marked = self._marked(cohort)
+        observed = closed(marked["observed"], self.public.implies)
+        disease, told = self._disease_of(cohort), facts.encode(cohort)
+        return log_predictive(self.public, self.beliefs, disease, observed, marked["excluded"], told)
 
     def intervals(
         self, disease: str, patients: int, rng: np.random.Generator, coverage: float = 0.9
