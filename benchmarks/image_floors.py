@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from generators.images import ImageDiffusion
+from generators.images.diffusion import alphas
 from privacy.accounting import calibrate
 from privacy.budget import Budget
 from privacy.charges import Charge
@@ -82,65 +85,76 @@ def merf(pictures: Pictures, labels: Labels, budget: Budget, seed: int) -> tuple
             return _bytes(network(torch.cat([torch.randn(len(drawn), codes), y], dim=1)), side), drawn
 
 
+@dataclass
+class Public:
+    """What Private Evolution asks of a network that saw public pictures alone: new pictures, and others like given ones."""
+
+    model: ImageDiffusion
+    told: Callable[[Labels], Tensor]
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def random(self, labels: Labels) -> Pictures:
+        """uint8 [N, side, side]."""
+        found: Pictures = self.model.pictures(self.told(labels), self.rng).numpy()[:, 0]
+        return found
+
+    def varied(self, pictures: Pictures, labels: Labels, timestep: int) -> Pictures:
+        """Each noised up to a timestep (SDEdit, Meng et al. 2022), then denoised in ten steps of DDIM."""
+        alpha, sigma = alphas()
+        stream = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
+        x = torch.from_numpy(pictures / 127.5 - 1).float().unsqueeze(1)
+        x = alpha[timestep] * x + sigma[timestep] * torch.randn(x.shape, generator=stream)
+        network, conditions = self.model._ready(), self.told(labels)
+        for start, end in pairwise(torch.linspace(timestep, 0, 11).long()):
+            with torch.no_grad():
+                velocity = network(x, start.expand(len(x)), conditions)
+            clean = (alpha[start] * x - sigma[start] * velocity).clamp(-1, 1)
+            x = alpha[end] * clean + sigma[end] * (x - alpha[start] * clean) / sigma[start]
+        return _bytes(x.flatten(1), pictures.shape[1])
+
+
 def private_evolution(
-    model: Any, told: Callable[[Labels], Tensor], pictures: Pictures, labels: Labels, budget: Budget, seed: int,
-    rounds: int = 4,
-) -> tuple[Pictures, Labels]:  # fmt: skip
-    """Private Evolution (Lin et al. 2024): patients vote for the nearest of a public network's pictures; those with votes are
-    varied (noised half way and denoised again), round after round. Distance is that of pictures averaged over squares of four
-    pixels.
+    public: Public, pictures: Pictures, labels: Labels, budget: Budget, seed: int, rounds: int = 6
+) -> tuple[Pictures, Labels]:
+    """Private Evolution (Lin et al. 2024): patients vote, in a noisy histogram, for the nearest of a public network's pictures
+    of their class; those with many votes are varied, less from round to round. Nearness is that of means over squares of four
+    pixels. So many candidates that a vote's share is four times the noise; what wins the last round is varied once more to as
+    many pictures as others draw.
     """
-    from generators.images.diffusion import alphas
-
     side, rng = pictures.shape[1], np.random.default_rng(seed)
-    made = np.arange(len(pictures)) % 2
-    y = torch.eye(2)[torch.from_numpy(made)]
     session = _session(pictures, labels, budget, seed, "images/votes", rounds)
-    population = model.pictures(told(made), rng).numpy()[:, 0]
-
-    def coarse(x: Tensor) -> Tensor:
-        return nn.functional.avg_pool2d(x.view(-1, 1, side, side), 4).flatten(1)
-
+    noise = session.charge("images/votes").noise_multiplier
+    each = int(np.clip(len(pictures) / 2 / (4 * noise), 10, len(pictures) // 2))  # candidates of a class
+    classes = np.repeat([0, 1], each)
+    candidates = public.random(classes)
     for turn in range(rounds):
-        now = coarse(torch.from_numpy(population / 127.5 - 1).float())
+        now = _coarse(torch.from_numpy(candidates / 127.5 - 1).float(), side)
 
-        def votes(r: Any, now: Tensor = now) -> Tensor:
-            apart = torch.cdist(coarse(r["x"]), now) + 1e6 * (r["y"] @ y.T < 0.5)
+        def votes(records: Any, now: Tensor = now) -> Tensor:
+            of_other_class = records["y"] @ torch.eye(2)[torch.from_numpy(classes)].T < 0.5
+            apart = torch.cdist(_coarse(records["x"], side), now).masked_fill(of_other_class, torch.inf)
             return nn.functional.one_hot(apart.argmin(dim=1), len(now)).float()
 
-        count = session.sum(votes, 1.0, "images/votes").numpy()
-        threshold = 2 * session.charge("images/votes").noise_multiplier
-        chosen = np.concatenate([_drawn(count, made == k, threshold, rng) for k in (0, 1)])
-        population, order = population[chosen], np.argsort(made[chosen] * 1.0, kind="stable")
-        population = population[order][np.argsort(np.argsort(made, kind="stable"), kind="stable")]
-        if turn < rounds - 1:
-            population = _varied(model, told(made), population, 500 - 100 * turn, rng, alphas())
-    return population, made
+        count = session.sum(votes, 1.0, "images/votes").numpy().reshape(2, each)
+        last = turn == rounds - 1
+        wanted = len(pictures) // 2 if last else each
+        chosen = [each * k + _elected(count[k], 2 * noise, wanted, rng) for k in (0, 1)]
+        made = np.repeat([0, 1], wanted)
+        timestep = np.linspace(600, 150, rounds).astype(int)[turn]
+        candidates = public.varied(candidates[np.concatenate(chosen)], made, int(timestep))
+    return candidates, made
 
 
-def _drawn(
-    count: NDArray[np.float64], mine: NDArray[np.bool_], threshold: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Members of one class, in proportion to their votes above the threshold; evenly where nobody has so many."""
-    kept = np.where(mine, np.clip(count - threshold, 0, None), 0.0)
-    mass = kept if kept.sum() > 0 else mine.astype(np.float64)
-    return rng.choice(len(count), size=int(mine.sum()), p=mass / mass.sum())
+def _coarse(x: Tensor, side: int) -> Tensor:
+    """[N, (side / 4)^2] means over squares of four pixels."""
+    return nn.functional.avg_pool2d(x.view(-1, 1, side, side), 4).flatten(1)
 
 
-def _varied(
-    model: Any, conditions: Tensor, population: Pictures, timestep: int, rng: np.random.Generator,
-    schedule: tuple[Tensor, Tensor],
-) -> Pictures:  # fmt: skip
-    """Noised up to a timestep, then denoised in ten steps of DDIM."""
-    alpha, sigma = schedule
-    stream = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    x = torch.from_numpy(population / 127.5 - 1).float().unsqueeze(1)
-    x = alpha[timestep] * x + sigma[timestep] * torch.randn(x.shape, generator=stream)
-    network, times = model._ready(), torch.linspace(timestep, 0, 11).long()
-    for start, end in pairwise(times):
-        with torch.no_grad():
-            velocity = network(x, start.expand(len(x)), conditions)
-        clean = (alpha[start] * x - sigma[start] * velocity).clamp(-1, 1)
-        noise = (x - alpha[start] * clean) / sigma[start]
-        x = alpha[end] * clean + sigma[end] * noise
-    return _bytes(x.flatten(1), population.shape[1])
+def _elected(count: NDArray[np.float64], threshold: float, wanted: int, rng: np.random.Generator) -> Labels:
+    """`wanted` candidates in proportion to their votes above the threshold; evenly where none has so many."""
+    kept = np.clip(count - threshold, 0, None)
+    mass = kept if kept.sum() > 0 else np.ones(len(count))
+    return rng.choice(len(count), size=wanted, p=mass / mass.sum())

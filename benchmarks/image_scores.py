@@ -17,12 +17,11 @@ from generators.images.spectrum import Spectrum
 
 Pictures = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-EPOCHS, BATCH, NETWORKS = 12, 50, 1
+Scores = NDArray[np.float64]
+EPOCHS, BATCH, NETWORKS, DRAWS = 12, 50, 1, 2000
 
 
-def scores(
-    train: Pictures, labels: Labels, test: Pictures, seed: int, networks: int = NETWORKS
-) -> dict[str, NDArray[np.float64]]:
+def scores(train: Pictures, labels: Labels, test: Pictures, seed: int, networks: int = NETWORKS) -> dict[str, Scores]:
     """Classifier -> [test] score of class 1: `cnn`, the mean of small networks (left out at 0), and `logistic` on 40 components.
 
     Args:
@@ -47,13 +46,47 @@ def frechet(pictures: Pictures, real: Pictures) -> float:
     return float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root))
 
 
-def auc(truth: Labels, score: NDArray[np.float64], seed: int = 0, draws: int = 1000) -> tuple[float, float, float]:
-    """Area under the ROC curve with its 95% bootstrap interval over test pictures."""
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(0, len(truth), len(truth)) for _ in range(draws)]
-    areas = [roc_auc_score(truth[d], score[d]) for d in drawn if 0 < truth[d].sum() < len(d)]
-    low, high = np.quantile(areas, [0.025, 0.975])
-    return float(roc_auc_score(truth, score)), float(low), float(high)
+def auc(truth: Labels, scores: Scores) -> tuple[float, float, float]:
+    """Area under the ROC curve, mean over seeds, with its 95% bootstrap interval over test pictures and seeds.
+
+    Args:
+        scores: [seeds, test].
+    """
+    low, high = np.quantile(_areas(truth, scores, 1), [0.025, 0.975])
+    return _mean(truth, scores), float(low), float(high)
+
+
+def above(truth: Labels, scores: Scores, other: Scores, paired: bool = False) -> tuple[float, float, float]:
+    """The area's difference to another system's: the same drawn test pictures for both, seeds drawn for each, or the same where
+    `paired`."""
+    low, high = np.quantile(_areas(truth, scores, 1) - _areas(truth, other, 1 if paired else 2), [0.025, 0.975])
+    return _mean(truth, scores) - _mean(truth, other), float(low), float(high)
+
+
+def _mean(truth: Labels, scores: Scores) -> float:
+    return float(np.mean([roc_auc_score(truth, score) for score in scores]))
+
+
+def _areas(truth: Labels, scores: Scores, seed: int) -> Scores:
+    """[DRAWS] means over seeds drawn again, of areas on test pictures drawn again (the same for every call)."""
+    patients = (
+        np.random.default_rng(0).multinomial(len(truth), np.full(len(truth), 1 / len(truth)), DRAWS).astype(float)
+    )
+    count = len(scores)
+    seeds = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
+    case, other = patients[:, truth == 1], patients[:, truth == 0]
+    areas = [
+        np.einsum("dn,dn->d", case @ _wins(score[truth == 1], score[truth == 0]), other)
+        / (case.sum(axis=1) * other.sum(axis=1))
+        for score in scores
+    ]
+    found: Scores = (seeds * np.stack(areas, axis=1)).sum(axis=1) / count
+    return found
+
+
+def _wins(case: Scores, other: Scores) -> Scores:
+    """[cases, others] 1 where the case has the higher score, a half where both have the same."""
+    return (case[:, None] > other) + 0.5 * (case[:, None] == other)
 
 
 def _logistic(train: Pictures, labels: Labels, test: Pictures) -> NDArray[np.float64]:
