@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,40 @@ def attacked(folder: Path, noise: float) -> float:
 def test_a_model_of_a_few_patients_without_noise_gives_them_away_and_one_with_noise_does_not(tmp_path: Path):
     assert attacked(tmp_path, 1e-3) > 0.7
     assert attacked(tmp_path, 20.0) < 0.65
+
+
+@pytest.mark.slow
+def test_a_run_is_attacked_with_its_model_in_hand_and_by_canaries_with_findings(tmp_path: Path):
+    """The audit of depth `standard` on a job of phenotypes, end to end."""
+    import yaml
+
+    import synthgen as sg
+    from synthgen.auditing.retraining import audit_by_training
+    from synthgen.pipeline import STAGES, Work
+    from synthgen.progress import Silent
+    from synthgen.storage import as_written, write_cohort
+
+    folder, hpo = tmp_path / "job", tmp_path / "hpo"
+    folder.mkdir()
+    hpo.mkdir()
+    known = as_written(tiny.dictionary()).model_dump(mode="json", exclude_none=True)
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(known))
+    write_cohort(replace(tiny.cohort(tiny.dictionary()), origin="real"), folder / "cohort", ("csv",))
+    job = {
+        "name": "tiny", "cohort": "cohort.yaml", "data": "cohort", "privacy": {"epsilon": 3.0}, "holdout": 0.5, "seed": 1,
+        "generators": {"phenotypes": {"hpo": str(tiny.write(hpo)), "terms": 40}},
+    }  # fmt: skip
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    loaded = sg.load_job(folder / "job.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        for stage in ("fidelity", "utility"):
+            patch.setitem(STAGES, stage, lambda work: None)
+        run = sg.run(loaded, sg.Workspace(tmp_path / "workspace"))
+    train, holdout = Work(run, Silent()).halves()
+    found = audit_by_training(run, train, holdout, "standard", np.random.default_rng(0))
+    areas = {f.metric: f.verdict for f in found if f.check == "white_box_phenotypes" and f.metric.startswith("auc")}
+    assert set(areas) == {"auc_likelihood", "auc_lira", "auc_rmia", "auc_shadow_cohorts"}
+    assert "fail" not in areas.values()
+    (bound,) = [f for f in found if f.check == "one_run"]
+    assert bound.verdict == "information"
+    assert "the noisy sums" in bound.text

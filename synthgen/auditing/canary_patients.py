@@ -1,8 +1,8 @@
 """Made-up patients for the one-run audit (Steinke, Nasr & Jagielski 2023): each takes part in a rehearsal by a coin of its own.
 
-A canary is a whole patient: a record pushed to the ends of its ranges, a picture unlike any other, and a note whose last words
-nobody would write (an in-distribution beginning and an improbable end, as in Meeus et al. 2025). What it adds to a model is
-looked for in every modality, and in all of them together.
+A canary is a whole patient: a record pushed to the ends of its ranges, a picture unlike any other, findings of many diseases,
+and a note whose last words nobody would write (an in-distribution beginning and an improbable end, as in Meeus et al. 2025).
+What it adds to a model is looked for in every modality, and in all of them together.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ BLOCKS = 4
 """A canary's picture is a chequerboard of so many squares a side, each black or white by a coin."""
 WORDS = 12
 """Words at the end of a canary's note."""
+TERMS = 20
+"""Findings of a canary."""
 
 
 def with_canaries(train: Cohort, dictionary: Dictionary, canaries: int, rng: np.random.Generator) -> Cohort:
@@ -39,6 +41,8 @@ def with_canaries(train: Cohort, dictionary: Dictionary, canaries: int, rng: np.
         tables["images"] = _pictures(made, dictionary, rng)
     if train.notes is not None:
         tables["notes"] = _notes(made, dictionary, rng)
+    if train.phenotypes is not None:
+        tables["phenotypes"] = _findings(made, train.phenotypes, dictionary, rng)
     return concatenate([train, replace(made, **tables)])
 
 
@@ -115,6 +119,22 @@ def _notes(made: Cohort, dictionary: Dictionary, rng: np.random.Generator) -> pd
     notes = np.empty(len(made), dtype=object)
     notes[:] = [f"{' '.join(first)} {' '.join(rng.choice(words, WORDS))}." for first in firsts]
     return rows_of(made, columns, {text: notes}, rng)
+
+
+def _findings(made: Cohort, seen: pd.DataFrame, dictionary: Dictionary, rng: np.random.Generator) -> pd.DataFrame:
+    """`TERMS` terms a canary, of all that stand in the cohort, each observed or excluded by a coin: findings of many diseases."""
+    from synthgen.values import table
+
+    columns = dictionary.tables["phenotypes"].columns
+    known = np.unique(seen["term"].dropna().to_numpy(dtype=object).astype(str)).astype(object)
+    count = min(TERMS, len(known))
+    terms = [rng.choice(known, count, replace=False) for _ in range(len(made))]
+    values: dict[str, NDArray[Any]] = {
+        "patient_id": made.ids.to_numpy().repeat(count),
+        "term": np.concatenate([*terms, known[:0]]),
+        "status": rng.integers(0, len(columns["status"].categories or ()), len(made) * count),
+    }
+    return table(columns, values, len(made) * count)
 
 
 def rows_of(

@@ -38,11 +38,11 @@ class Rehearsal:
         """[pool] log-likelihood of everybody in the pool under a model of some of them."""
         return np.asarray(self._fitted(trained_on, seed).log_likelihood(self.pool), dtype=np.float64)
 
-    def observed(self, trained_on: NDArray[np.bool_], seed: int, patients: int) -> tuple[Floats, Floats | None]:
-        """([pool] the same, [pool, neighbours] how near everybody lies to a cohort of so many patients drawn from that model;
-        None for a generator that only extends records)."""
+    def observed(self, trained_on: NDArray[np.bool_], seed: int, patients: int) -> tuple[Floats | None, Floats | None]:
+        """([pool] the same; None for a generator that does not say, [pool, neighbours] how near everybody lies to a cohort of so
+        many patients drawn from that model; None for a generator that only extends records)."""
         model = self._fitted(trained_on, seed)
-        likely = np.asarray(model.log_likelihood(self.pool), dtype=np.float64)
+        likely = np.asarray(model.log_likelihood(self.pool), dtype=np.float64) if says_how_likely(self.name) else None
         if not hasattr(model, "sample"):
             return likely, None
         return likely, self.nearness(model.sample(patients, np.random.default_rng(seed)))
@@ -105,6 +105,13 @@ class Rehearsal:
         model = generator_class(self.name)(run.dictionary, run.job.generators[self.name])
         model.pretrain(child_seed(run.job.seed, "train"), run.workspace.cache, lambda *_: None)
         return model, (run.plan.charges_of(model.modality), run.plan.declared_training)
+
+
+def says_how_likely(name: str) -> bool:
+    """Whether the generator of this name has the optional method that attacks on the model itself ask."""
+    from synthgen.plugins import generator_class
+
+    return hasattr(generator_class(name), "log_likelihood")
 
 
 def fits(rehearsal: Rehearsal, included: NDArray[np.bool_], rng: np.random.Generator) -> Floats:

@@ -1,12 +1,14 @@
 """Audits of a run that train again: what does whoever holds the model learn, and what did one patient change?
 
 Rehearsals (`Session.rehearse`) have the plan's charges, sizes and noise, on other patients; what they learn is compared and
-forgotten. They need the generator to say how likely it finds a patient (`log_likelihood`); without that they are left out.
+forgotten. Most ask the generator how likely it finds a patient (`log_likelihood`); where it does not say, that is reported.
 `synthgen.auditing.parallel` carries them over cores or machines.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from synthgen.auditing.note_exposure import CANARIES as EXPOSED
 from synthgen.auditing.note_exposure import note_exposure
 from synthgen.auditing.one_run import canary_patients
 from synthgen.auditing.parallel import in_parallel
-from synthgen.auditing.rehearsal import Rehearsal, fits
+from synthgen.auditing.rehearsal import Rehearsal, fits, says_how_likely
 from synthgen.findings import Finding
 
 if TYPE_CHECKING:
@@ -46,26 +48,25 @@ def audit_by_training(
     progress: Progress = lambda *_: None,
 ) -> list[Finding]:
     """White-box membership and the one-run audit from depth `standard`, leave-one-out at `deep`; nothing at `quick`."""
-    names = [name for name in run.job.generators if _says_how_likely(name)] if REFERENCES[depth] else []
-    findings: list[Finding] = []
+    names = list(run.job.generators) if REFERENCES[depth] else []
+    asked = [name for name in names if says_how_likely(name)]
+    steps: list[tuple[str, Callable[[], list[Finding]]]] = []
     for name in names:
-        progress(f"reference models of {name}", 0, 3)
-        findings += white_box(run, name, train, holdout, REFERENCES[depth], rng)
-        progress(f"leaving out patients of {name}", 1, 3)
-        if LEFT_OUT[depth] and run.plan.budget is not None:
-            findings += left_out(run, name, train, LEFT_OUT[depth], rng)
-    if names:
-        progress("canary patients", 2, 3)
-        findings += canary_patients(run, names, train, CANARIES[depth], rng)
-    if "notes" in names and train.notes is not None:
-        findings.append(note_exposure(run, "notes", train, EXPOSED[depth], rng))
+        told = f"{REFERENCES[depth]} reference models of {name}"
+        steps.append((told, partial(white_box, run, name, train, holdout, REFERENCES[depth], rng)))
+        if LEFT_OUT[depth] and run.plan.budget is not None and name in asked:
+            told = f"{LEFT_OUT[depth]} patients left out of {name}"
+            steps.append((told, partial(left_out, run, name, train, LEFT_OUT[depth], rng)))
+    if asked:
+        told = f"{CANARIES[depth]} canary patients"
+        steps.append((told, partial(canary_patients, run, asked, train, CANARIES[depth], rng)))
+    if "notes" in asked and train.notes is not None:
+        steps.append(("canaries in notes", lambda: [note_exposure(run, "notes", train, EXPOSED[depth], rng)]))
+    findings: list[Finding] = []
+    for done, (told, step) in enumerate(steps):
+        progress(told, done, len(steps))
+        findings += step()
     return findings
-
-
-def _says_how_likely(name: str) -> bool:
-    from synthgen.plugins import generator_class
-
-    return hasattr(generator_class(name), "log_likelihood")
 
 
 # Reference models ---------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def white_box(
     run: Run, name: str, train: Cohort, holdout: Cohort, references: int, rng: np.random.Generator
 ) -> list[Finding]:
     """Membership attacks with the model in hand (its log-likelihood alone, LiRA and RMIA), and, on the synthetic cohort, a
-    classifier that has learnt on cohorts of the reference models."""
+    classifier that has learnt on cohorts of the reference models. Where a model cannot be asked, that is said."""
     from privacy.attacks.likelihood import lira_scores, rmia_scores
     from privacy.attacks.membership import membership
     from privacy.attacks.shadow import shadow_scores
@@ -84,23 +85,33 @@ def white_box(
     rehearsal = Rehearsal(run.folder, name, pool)
     member = np.arange(len(pool)) < len(train)
     included = balanced(references, len(pool), rng)
-    target, made = rehearsal.of_the_run(), run.synthetic
+    made = run.synthetic
     seeds = rng.integers(2**31, size=references).tolist()
     seen = in_parallel([(rehearsal.observed, *who, len(made)) for who in zip(included, seeds, strict=True)])
-    under = np.stack([likely for likely, _ in seen])
-    scores = {
-        "likelihood": target,
-        "LiRA": lira_scores(target, under, included),
-        "RMIA": rmia_scores(target, under, included, ~member),
-    }
+    scores: dict[str, Floats] = {}
+    said = [likely for likely, _ in seen if likely is not None]
+    if said:
+        target, under = rehearsal.of_the_run(), np.stack(said)
+        scores["likelihood"] = target
+        scores["LiRA"] = lira_scores(target, under, included)
+        scores["RMIA"] = rmia_scores(target, under, included, ~member)
     near = [nearness for _, nearness in seen if nearness is not None]
     if near:
         scores["shadow cohorts"] = shadow_scores(rehearsal.nearness(made), np.stack(near), included)
-    found = []
+    found = [] if said else [_unasked(name)]
     for attack, values in scores.items():
         result = membership(attack, values[member], values[~member], rng, len(scores), ERROR)
         found += told_apart(result, f"white_box_{name}")
     return found
+
+
+def _unasked(name: str) -> Finding:
+    text = (
+        f"The generator {name} has no log_likelihood: it does not say how likely it finds a patient. So nobody could attack the "
+        "model itself (likelihood, LiRA, RMIA, canary patients), and what whoever holds the model would learn is not known: do "
+        "not hand the model on. What the other attacks found of the synthetic cohort stands."
+    )
+    return Finding(f"white_box_{name}", "model_attacked", 0.0, "information", text, "audit")
 
 
 def left_out(
