@@ -74,8 +74,8 @@ def compared(data: Data, done: dict[tuple[str, str], list[Part]]) -> list[Row]:
             other = done.get((floor, setting.split(",")[0]))
             if system == OURS and other:
                 for name in CLASSIFIERS:
-                    both = (np.stack([p[name] for p in of]) for of in (parts, other))
-                    found = above(data.truth, *both)
+                    ours, theirs = (np.stack([p[name] for p in of]) for of in (parts, other))
+                    found = above(data.truth, ours, theirs)
                     metric = f"tstr_auc_{name} above {floor}"
                     rows.append(row(system, setting, metric, *found, len(data.truth), min(len(parts), len(other))))
     return rows
