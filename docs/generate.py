@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -73,31 +72,18 @@ def checks() -> str:
 
 def results() -> str:
     """The tables of the benchmarks, from the files that their last full runs left."""
-    parts = ["# Results", "Each table is what the command above it printed on its last full run, as it was."]
+    from pivot import tables
+
+    parts = [
+        "# Results",
+        "What the benchmarks measured on their last full run. A cell is a value with its 95% interval or, over seeds, its least "
+        "and greatest. Every row, with its n and its seeds, is in the file beside the command that made it.",
+    ]
     for path in sorted((HERE.parent / "benchmarks/results").glob("*.json")):
         stored = json.loads(path.read_text())
-        parts += [f"## {path.stem}", f"`{stored['command']}`", *_results_tables(stored["rows"])]
+        parts += [f"## {path.stem}", f"`{stored['command']}` → [{path.name}](../benchmarks/results/{path.name})"]
+        parts += tables(path.stem, stored["rows"])
     return "\n\n".join(parts) + "\n"
-
-
-def _results_tables(rows: list[dict[str, Any]]) -> list[str]:
-    """One table a setting; a cell is the value with its interval."""
-    parts = []
-    for system, setting in dict.fromkeys((r["system"], r["setting"]) for r in rows):
-        mine = [r for r in rows if (r["system"], r["setting"]) == (system, setting)]
-        extra = [k for k in ("ceiling", "floor", "verdict") if any(r.get(k) is not None for r in mine)]
-        head = ["metric", "value", "95% interval", "n", *extra]
-        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        for r in mine:
-            interval = f"{r['low']:.3f} to {r['high']:.3f}" if r.get("low") is not None else ""
-            cells = [r["metric"], _number(r["value"]), interval, r.get("n") or "", *(_number(r.get(k)) for k in extra)]
-            lines.append(f"| {' | '.join(str(c) for c in cells)} |")
-        parts += [f"**{system}, {setting}**", "\n".join(lines)]
-    return parts
-
-
-def _number(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _entries(module: object) -> list[type[BaseModel]]:
