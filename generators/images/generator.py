@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from generators.images import diffusion, pretraining
+from generators.images.acceleration import precision
 from generators.images.encoding import channels_last, encode
 from generators.images.fitting import OCCURRENCE, Fit, charges
 from generators.images.layout import TABLE, Layout
 from generators.images.network import Denoiser, weights
 from generators.images.settings import Settings, read
-from generators.images.training import Pictures, precision
+from generators.images.training import Pictures
 from privacy.charges import Charge
 from privacy.session import Session
 from synthgen.cohort import Cohort

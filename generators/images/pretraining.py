@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generators.images import diffusion, encoding, layout, network, training
+from generators.images import acceleration, diffusion, encoding, layout, network, training
 from generators.images.encoding import encode, flat
 from generators.images.layout import Layout
 from generators.images.network import Denoiser, weights
@@ -111,7 +111,7 @@ def _given(folder: Path, denoiser: Denoiser) -> dict[str, Tensor]:
 def _key(dictionary: Dictionary, settings: Settings, public: Pictures, seed: int) -> str:
     """What the weights depend on: dictionary, settings, pictures, seed and the code itself."""
     parts = [dictionary.fingerprint, settings.model_dump_json(), str(seed), torch.__version__]
-    parts += [inspect.getsource(module) for module in (diffusion, encoding, layout, network, training)]
+    parts += [inspect.getsource(module) for module in (acceleration, diffusion, encoding, layout, network, training)]
     digest = hashlib.sha256("\0".join(parts).encode())
     digest.update(public.images.numpy().tobytes())
     digest.update(public.conditions.numpy().tobytes())

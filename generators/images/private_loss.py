@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from generators.images.acceleration import precision
 from generators.images.diffusion import TIMESTEPS, errors, to_unit
 from generators.images.encoding import KEY_BITS
 from generators.images.settings import Settings
-from generators.images.training import precision
 from privacy.gradients import Loss, Records
 
 BANK = 256

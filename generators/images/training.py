@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from generators.images.diffusion import TIMESTEPS, errors, to_unit
+from generators.images.acceleration import Acceleration, precision
+from generators.images.diffusion import TIMESTEPS, Predictor, errors, to_unit
 from generators.images.network import Denoiser, weights
 from generators.images.settings import Settings
 from synthgen.generator import Progress
@@ -41,12 +41,18 @@ class Pictures:
 
 
 class Trainer:
-    """The denoiser, its moving average and AdamW. Step k depends on the seed and k alone, so a saved state is enough to go on."""
+    """The denoiser, its moving average and AdamW. Step k depends on the seed and k alone, so a saved state is enough to go on.
 
-    def __init__(self, model: Denoiser, settings: Settings, device: str = "cpu") -> None:
+    Args:
+        acceleration: None takes what suits the device.
+    """
+
+    def __init__(
+        self, model: Denoiser, settings: Settings, device: str = "cpu", acceleration: Acceleration | None = None
+    ) -> None:
         self.model = model.to(device).train()
-        if device == "cuda":
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.acceleration = acceleration or Acceleration.of(device)
+        self.acceleration.laid_out(self.model)
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.settings, self.device, self.step = settings, device, 0
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
@@ -56,24 +62,25 @@ class Trainer:
     ) -> None:
         """Trains up to step `steps`; calls `save` every `checkpoint_every` steps."""
         images, conditions = pictures.images.to(self.device), pictures.conditions.to(self.device)
+        forward = self.acceleration.compiled(self.model, steps - self.step)
         while self.step < steps:
             stream = torch.Generator().manual_seed(child_seed(seed, what, self.step))
             rows = torch.multinomial(pictures.weight, self.settings.size.batch_size, replacement=True, generator=stream)
-            loss = self._loss(to_unit(images[rows]), conditions[rows], stream)
+            loss = self._loss(forward, to_unit(images[rows]), conditions[rows], stream)
             self._descend(loss, self._rate(steps))
             if self.step % 20 == 0 or self.step == steps:
                 progress(what, self.step, steps)
             if save is not None and self.step % self.settings.checkpoint_every == 0:
                 save()
 
-    def _loss(self, images: Tensor, conditions: Tensor, stream: torch.Generator) -> Tensor:
+    def _loss(self, forward: Predictor, images: Tensor, conditions: Tensor, stream: torch.Generator) -> Tensor:
         count = len(images)
         spread = (torch.arange(count) + torch.rand(count, generator=stream)) / count  # stratified: less variance
         noise = torch.randn(images.shape, generator=stream).to(images)
         told = torch.rand(count, 1, generator=stream) >= self.settings.condition_dropout
         with precision(self.settings, self.device):
             return errors(
-                self.model, images, noise, (spread * TIMESTEPS).long().to(self.device),
+                forward, images, noise, (spread * TIMESTEPS).long().to(self.device),
                 conditions * told.to(conditions), self.settings.prediction,
             ).mean()  # fmt: skip
 
@@ -133,12 +140,3 @@ def unpack(state: State, model: Denoiser, average: Denoiser, optimizer: torch.op
 def part(state: State, prefix: str) -> State:
     """The entries below a prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def precision(settings: Settings, device: str) -> AbstractContextManager[object]:
-    """bfloat16 where it was asked for, or where the hardware multiplies it."""
-    kind = torch.device(device).type
-    fast = kind == "cuda" or torch.cpu._is_amx_tile_supported()
-    if settings.precision == "bfloat16" or (settings.precision == "auto" and fast):
-        return torch.autocast(kind, torch.bfloat16)
-    return nullcontext()
