@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from synthgen.auditing.exposed import exposed
 from synthgen.auditing.notes import audit_notes
 from synthgen.auditing.risks import audit_risks, subgroups
 from synthgen.findings import Evidence, Finding, Verdict
@@ -54,6 +55,7 @@ def audit(
     features = _features(evidence)
     steps: list[tuple[str, Callable[[], tuple[list[Finding], list[Flag]]]]] = [
         ("membership", lambda: (_membership(*features, evidence, claim_epsilon, depth), [])),
+        ("exposed", lambda: ([], exposed(*features, [str(p) for p in evidence.synthetic.ids], ERROR / 4))),
         ("copies", lambda: _copies(*features, evidence)),
         ("risks of single patients", lambda: (audit_risks(evidence, ERROR / 4), [])),
         ("notes", lambda: audit_notes(evidence)),
