@@ -19,6 +19,7 @@ from generators.images.fitting import GRADIENT
 from generators.images.layout import Layout
 from generators.images.moments import Moments
 from generators.images.network import Denoiser, parameters, weights
+from generators.images.pretraining import public_pictures
 from generators.images.private_loss import patient_loss
 from generators.images.settings import Settings
 from generators.images.spectrum import Spectrum
@@ -543,13 +544,82 @@ def test_public_pictures_of_another_kind_are_refused(tmp_path: Path):
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 30), (3, 37)])
 def test_odd_sizes_and_colour_go_through(tmp_path: Path, channels: int, side: int):
+    made = _through(tmp_path, TINY, channels, side)
+    assert made.shape == ((side, side) if channels == 1 else (side, side, 3))
+
+
+@pytest.mark.slow
+def test_colour_pictures_of_256_pixels_go_through_in_pieces(tmp_path: Path, monkeypatch):
+    from generators.images import fitting
+
+    monkeypatch.setattr(fitting, "DRAWN", 20)
+    monkeypatch.setattr(fitting, "AT_ONCE", 7 * 3 * 256**2)
+    settings = TINY | {
+        "patch": 8,
+        "pretrain_steps": 2,
+        "gradient_steps": 2,
+        "sampling_steps": 2,
+        "images_per_patient": 1,
+    }
+    assert _through(tmp_path, settings, 3, 256).shape == (256, 256, 3)
+
+
+def _through(tmp_path: Path, settings: dict, channels: int, side: int) -> np.ndarray:
+    """The first picture that a private fit on eight patients draws."""
     described, patients = dictionary(channels, side), cohort(8, channels, side=side)
-    generator = ImageDiffusion(described, TINY)
+    generator = ImageDiffusion(described, settings)
     generator.pretrain(0, tmp_path, silent)
     generator.fit(Session(generator.encode(patients), generator.charges(8), 8, Noise(0)), 0, silent)
     made = generator.extend(Cohort(patients=patients.patients, origin="synthetic"), np.random.default_rng(0))
     assert made.images is not None
-    assert made.images["picture"].iloc[0].shape == ((side, side) if channels == 1 else (side, side, 3))
+    picture: np.ndarray = made.images["picture"].iloc[0]
+    return picture
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_pictures_that_are_drawn_in_pieces_are_the_same(tmp_path: Path, monkeypatch, public: bool):
+    from generators.images import fitting
+
+    settings = TINY | {"condition": ["label"]} | ({"public": str(public_folder(tmp_path / "p"))} if public else {})
+    monkeypatch.setattr(fitting, "DRAWN", 50)
+
+    def drawn() -> Tensor:
+        fit = fitting.Fit(
+            Layout(dictionary(), ("label",)), Settings.model_validate(settings), None, None,  # type: ignore[arg-type]
+            public_pictures(dictionary(), Settings.model_validate(settings)), "cpu", 0, silent,
+        )  # fmt: skip
+        spectrum = Spectrum(1, SIDE)
+        flat_spectrum = Moments(torch.zeros(3, spectrum.numbers), 0.3 * spectrum.scale, torch.eye(4))
+        return fit._drawn(flat_spectrum).images
+
+    whole = drawn()
+    monkeypatch.setattr(fitting, "AT_ONCE", 16 * SIDE**2)
+    assert torch.equal(drawn(), whole)
+    assert whole.float().std() > 10
+
+
+def test_label_stage_age_and_laterality_are_told_to_the_network():
+    """Of patient and picture, by name, each in its own numbers of the condition vector."""
+    described = dictionary().model_dump(mode="json", exclude_defaults=True)
+    columns = described["tables"]["patients"]["columns"], described["tables"]["images"]["columns"]
+    columns[0]["stage"] = {"type": "ordinal", "categories": ["I", "II", "III"]}
+    columns[1]["laterality"] = columns[1].pop("side")
+    told = Dictionary.model_validate(described)
+    layout = Layout(told, ("label", "stage", "age", "laterality"))
+    patients = pd.DataFrame(
+        {
+            "patient_id": ["p0", "p1"],
+            "label": pd.Categorical(["dark", "bright"], ["dark", "bright"]),
+            "stage": pd.Categorical(["I", "II"], ["I", "II", "III"], ordered=True),
+            "age": [10.0, 75.0],
+        }
+    )
+    rows = pd.DataFrame({"patient_id": ["p1"], "laterality": pd.Categorical(["right"], ["left", "right"])})
+    vector = layout.conditions(rows, patients)[0]
+    #                          told, label, stage,   age,    laterality
+    assert vector.tolist() == [1.0, 0, 1, 0, 1, 0, 0.5, 1, 0, 1]
+    chosen = {"condition": ["label", "stage", "age", "laterality"]}
+    assert ImageDiffusion(told, TINY | chosen).layout.width == len(vector)
 
 
 def test_the_contact_sheet_is_a_marked_picture(tmp_path: Path):

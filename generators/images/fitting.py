@@ -32,6 +32,8 @@ LEAST_SHARE = 0.05
 """Of patients with pictures: below it noise would be blown up without end."""
 DRAWN = 4000
 """Pictures drawn from the moments, to train on."""
+AT_ONCE = 2**25
+"""Pixels of those that are floating-point numbers at a time: 4,000 colour pictures of 256 pixels would fill six gigabytes."""
 
 
 def charges(layout: Layout, occurrence: Occurrence, settings: Settings) -> list[Charge]:
@@ -118,18 +120,23 @@ class Fit:
     def _drawn(self, learnt: Moments) -> Pictures:
         """Pictures with the learnt moments: public ones moved there, or Gaussian ones. Conditions are drawn evenly, as every
         category is to be learnt however rare it is."""
-        spectrum = Spectrum(self.layout.channels, self.layout.side)
         stream = torch.Generator().manual_seed(child_seed(self.seed, "images", "drawn"))
         if self.public is None:
-            wanted = self.layout.any_conditions(DRAWN, stream)
-            pictures = moments_file.draw(spectrum, learnt, wanted, stream)
+            rows, wanted = torch.zeros(DRAWN, dtype=torch.int64), self.layout.any_conditions(DRAWN, stream)
         else:
             rows = torch.randint(0, len(self.public), (DRAWN,), generator=stream)
             wanted = self.public.conditions[rows]
-            own = self._public_moments(spectrum, len(learnt.dependence))
-            base = to_unit(self.public.images[rows])
-            pictures = moments_file.move(spectrum, learnt, base, own, wanted, wanted)
-        return Pictures(to_bytes(pictures), wanted, torch.ones(len(wanted)))
+        spectrum = Spectrum(self.layout.channels, self.layout.side)
+        own = None if self.public is None else self._public_moments(spectrum, len(learnt.dependence))
+        at_once = max(1, AT_ONCE // (self.layout.channels * self.layout.side**2))
+        parts = []
+        for some, told in zip(torch.split(rows, at_once), torch.split(wanted, at_once), strict=True):
+            if self.public is None or own is None:
+                parts.append(to_bytes(moments_file.draw(spectrum, learnt, told, stream)))
+            else:
+                base = to_unit(self.public.images[some])
+                parts.append(to_bytes(moments_file.move(spectrum, learnt, base, own, told, told)))
+        return Pictures(torch.cat(parts), wanted, torch.ones(len(wanted)))
 
     def _descent(self, session: Session, start: Denoiser, before: State, state: State) -> Denoiser:
         """DP-SGD (Abadi et al. 2016) with Adam on the chosen weights, from the average of the training before."""
