@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from generators.notes import adapter, fit, pretraining
+from generators.notes.delexicalisation import delexicalised, lexicalised
 from generators.notes.encoding import Page, loss, pages
 from generators.notes.generator import NoteLM
 from generators.notes.slots import Catalogue
@@ -94,8 +95,8 @@ def text_measures(dictionary: Dictionary, wanted: Sequence[Page], texts: Sequenc
     catalogue = Catalogue(dictionary)
     own, copied = [], 0
     for page, text in zip(wanted, texts, strict=True):
-        slotted = catalogue.delexicalise(text, page.facts, page.day)
-        copied += sum(len(catalogue.fill(s, page.facts, page.day).split()) for s in SLOT.findall(slotted))
+        slotted = delexicalised(catalogue, text, page.facts, page.day)
+        copied += sum(len(lexicalised(catalogue, s, page.facts, page.day).split()) for s in SLOT.findall(slotted))
         own.append(re.findall(r"[\w'-]+", SLOT.sub(" ", slotted).lower()))
     total = sum(len(text.split()) for text in texts)
     found = {"words a note": total / len(texts), "share of words not copied from the record": 1 - copied / total}

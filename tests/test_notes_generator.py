@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from generators.notes import adapter, fit
+from generators.notes.delexicalisation import delexicalised, lexicalised
 from generators.notes.encoding import apart, loss, pages
 from generators.notes.generator import NoteLM
 from generators.notes.slots import DAY, NUMBER, Catalogue
+from generators.notes.tokens import Tokens
 from generators.notes.writing import write
 from privacy.accounting import calibrate
 from privacy.budget import Budget
@@ -84,31 +86,55 @@ def test_a_note_goes_into_slots_and_comes_back_word_for_word(dictionary: Diction
     of_patient = {c.patient_id: c for c in charts(cohort, dictionary)}
     for note in rendered(cohort, dictionary, np.random.default_rng(0), bank):
         facts = of_patient[note.patient_id].at(note.day)
-        slotted = catalogue.delexicalise(note.text, facts, note.day)
+        slotted = delexicalised(catalogue, note.text, facts, note.day)
         assert NUMBER not in slotted
         assert not re.search(r"\d", re.sub(r"\{[^{}]+\}", "", slotted))
-        assert catalogue.fill(slotted, facts, note.day) == note.text
+        back = lexicalised(catalogue, slotted, facts, note.day)
+        assert back == note.text or (bank == "pilot" and back.lower() == note.text.lower())  # `First contact. lady 63`
 
 
 def test_numbers_find_their_own_column_by_hand(dictionary: Dictionary) -> None:
     """Two labs with one value, a unit that holds digits, a number that the record does not know."""
     facts = [
-        Fact("lab", "bilirubin", "3.0", "mg/dL", names=("total bilirubin in serum", "bilirubin")),
+        Fact("lab", "bilirubin", "3.0", "mg/dL", names=("total bilirubin in serum", "bilirubin"), flag="high"),
         Fact("lab", "prothrombin_time", "3.0", "s", names=("prothrombin time",)),
         Fact("lab", "platelets", "210", "10*3/uL", names=("platelets in blood", "platelets")),
     ]
     text = "Prothrombin time 3.0 s, bilirubin 3 mg/dL, platelets 210 10*3/uL. Seen on day 12, back in 6 weeks."
-    slotted = Catalogue(dictionary).delexicalise(text, facts, 12)
+    slotted = delexicalised(Catalogue(dictionary), text, facts, 12)
     assert slotted == (
-        "{label:prothrombin_time} {prothrombin_time} {#unit}, {name:bilirubin} {bilirubin} {#unit}, "
+        "{label:prothrombin_time} {prothrombin_time} {#unit}, {name:bilirubin|high} {bilirubin|high} {#unit}, "
         f"{{name:platelets}} {{platelets}} {{#unit}}. Seen on day {DAY}, back in {NUMBER} weeks."
     )
-    filled = Catalogue(dictionary).fill(slotted, facts, 12)
+    filled = lexicalised(Catalogue(dictionary), slotted, facts, 12)
     assert filled == "Prothrombin time 3.0 s, bilirubin 3.0 mg/dL, platelets 210 10*3/uL."
 
 
+def test_a_slot_says_what_the_record_says_of_it(dictionary: Dictionary) -> None:
+    """Its state, and words for the patient's own sex; words for the other sex and `she or he` stay as they are."""
+    catalogue = Catalogue(dictionary)
+    facts = [
+        Fact("sex", "sex", "f"),
+        Fact("sign", "ascites", "no", negated=True, names=("ascites",)),
+        Fact("sign", "hepatomegaly", "yes", names=("hepatomegaly",)),
+    ]
+    text = "Lady, whose brother is a man. She or he has no ascites; she has hepatomegaly."
+    slotted = delexicalised(catalogue, text, facts, 0)
+    assert slotted == (
+        "{#lady/gentleman}, whose brother is a man. She or he has no {label:ascites|absent}; {#she/he} has "
+        "{label:hepatomegaly|present}."
+    )
+    assert lexicalised(catalogue, slotted, facts, 0) == text
+    known = catalogue.known(facts)
+    assert {"{label:ascites|absent}", "{label:hepatomegaly|present}", "{#she/he}"} <= known
+    assert not {"{label:ascites|present}", "{label:ascites}", "{label:hepatomegaly|absent}"} & known
+    assert known <= set(catalogue.written)
+    assert lexicalised(catalogue, "Fine. There is {label:ascites|present}. Bye.", facts, 0) == "Fine. Bye."
+    assert "{#she/he}" not in catalogue.known(facts[1:])
+
+
 def test_a_slot_of_another_patient_is_never_filled_with_theirs(dictionary: Dictionary) -> None:
-    assert Catalogue(dictionary).fill("Fine. {bilirubin} {#unit} today. Bye.", [], 3) == "Fine. Bye."
+    assert lexicalised(Catalogue(dictionary), "Fine. {bilirubin} {#unit} today. Bye.", [], 3) == "Fine. Bye."
 
 
 # Encoding -----------------------------------------------------------------------------------------------------------------
@@ -247,6 +273,29 @@ def test_every_number_in_a_written_note_is_the_records(
         assert "{" not in text
 
 
+def test_a_number_stands_behind_its_own_name(
+    generator: NoteLM, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the model has learnt next to nothing, the slot of a measurement follows the last name if it is its own."""
+    monkeypatch.setattr("generators.notes.writing.lexicalised", lambda _, text, *__: text)
+    monkeypatch.setattr("generators.notes.writing._whole_sentences", lambda text: text)
+    backbone, catalogue = generator._ready(), generator.catalogue
+
+    def slots_alone(self: Tokens, known: set[str]) -> object:
+        return np.array([self.tokenizer.id_to_token(n) in known for n in range(len(self))])
+
+    monkeypatch.setattr(Tokens, "allowed", slots_alone)
+    found = [page for page, _ in pages(cohort, catalogue)][:5]
+    measured = 0
+    for text in write(backbone.model, backbone.tokens, found, generator.settings, np.random.default_rng(0)):
+        about = None
+        for slot in re.findall(r"\{[^{}]+\}", text):
+            about = catalogue.named.get(slot, about)
+            measured += slot in catalogue.measured
+            assert catalogue.measured.get(slot, about) == about
+    assert measured > 20
+
+
 def test_a_note_does_not_depend_on_what_else_is_written(generator: NoteLM, cohort: Cohort) -> None:
     backbone = generator._ready()
     found = [page for page, _ in pages(cohort, generator.catalogue)][:6]
@@ -265,13 +314,16 @@ def test_the_cache_of_keys_and_values_changes_no_token(generator: NoteLM, cohort
     numbers = backbone.tokens.prompt(page.prompt(generator.catalogue))
     prompt = len(numbers)
     allowed = torch.from_numpy(backbone.tokens.allowed(generator.catalogue.known(page.facts)))
+    named, measured = backbone.tokens.owners()
     while len(numbers) < 70 and numbers[-1] != backbone.tokens.end:
         with torch.no_grad():
             logits = backbone.model(input_ids=torch.tensor([numbers]), use_cache=False).logits[0, -1]
-        numbers.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
+        about = next((named[n] for n in reversed(numbers[prompt:]) if named[n] >= 0), -1)
+        own = torch.from_numpy((measured == -1) | (measured == about))
+        numbers.append(int(logits.masked_fill(~(allowed & own), -torch.inf).argmax()))
     text = backbone.tokens.text(numbers[prompt:])
     cut = text if backbone.tokens.end in numbers else text[: text.rfind(".") + 1]
-    assert written == generator.catalogue.fill(cut, page.facts, page.day)
+    assert written == lexicalised(generator.catalogue, cut, page.facts, page.day)
 
 
 @pytest.mark.slow

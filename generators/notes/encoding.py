@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from generators.notes.delexicalisation import delexicalised
 from generators.notes.slots import Catalogue
 from generators.notes.tokens import Tokens
 from synthgen.cohort import Cohort
@@ -56,7 +57,7 @@ def pages(cohort: Cohort, catalogue: Catalogue) -> Iterator[tuple[Page, str]]:
 def sequence(page: Page, text: str, tokens: Tokens, longest: int) -> tuple[list[int], int]:
     """(token numbers of prompt and note, how many of them are the prompt), cut to `longest`."""
     prompt = tokens.prompt(page.prompt(tokens.catalogue))
-    note = tokens.note(tokens.catalogue.delexicalise(text, page.facts, page.day))
+    note = tokens.note(delexicalised(tokens.catalogue, text, page.facts, page.day))
     prompt = prompt[: longest // 2]
     return (prompt + note)[:longest], len(prompt)
 

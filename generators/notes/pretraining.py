@@ -19,8 +19,9 @@ import synthgen.notes.phrases
 import synthgen.notes.rendering
 import synthgen.population
 import synthgen.simulation
-from generators.notes import backbone, encoding, public_text, slots, tokens
+from generators.notes import backbone, delexicalisation, encoding, public_text, slots, tokens
 from generators.notes.backbone import Backbone, small
+from generators.notes.delexicalisation import delexicalised
 from generators.notes.encoding import Page
 from generators.notes.settings import Settings
 from generators.notes.slots import Catalogue
@@ -33,6 +34,8 @@ from synthgen.randomness import child_seed, generator
 from synthgen.simulation import simulate
 
 WHAT = "pretraining on public text"
+IGNORED = -100
+"""A target that costs nothing."""
 _KEYED = ("vocabulary", "hidden", "layers", "heads", "pretrain_patients", "pretrain_steps", "batch_size", "learning_rate",
           "definitions", "max_tokens")  # fmt: skip
 """Settings that the weights depend on."""
@@ -64,7 +67,7 @@ def pretrained(catalogue: Catalogue, settings: Settings, seed: int, cache: Path,
         return found
     notes = public_notes(catalogue, settings.pretrain_patients, seed)
     extra = public_text.definitions() if settings.definitions else ()
-    texts = [catalogue.delexicalise(text, page.facts, page.day) for page, text in notes]
+    texts = [delexicalised(catalogue, text, page.facts, page.day) for page, text in notes]
     vocabulary = tokens.learnt(catalogue, [*texts, *extra], settings.vocabulary)
     made = small(vocabulary, settings, seed)
     sequences = [encoding.sequence(page, text, vocabulary, settings.max_tokens) for page, text in notes]
@@ -93,8 +96,9 @@ def _train(
         batch = [notes[int(k)] for k in rng.integers(len(notes), size=settings.batch_size - others)]
         batch += [extra[int(k)] for k in rng.integers(max(1, len(extra)), size=others)]
         numbers, targets = padded(batch)
-        logits = model(input_ids=numbers, use_cache=False).logits
-        loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=-100)
+        read = model.model(input_ids=numbers, use_cache=False).last_hidden_state[:, :-1]  # type: ignore[operator]
+        told = targets[:, 1:] != IGNORED
+        loss = nn.functional.cross_entropy(model.lm_head(read[told]), targets[:, 1:][told])  # type: ignore[operator]
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -107,7 +111,7 @@ def _train(
 def padded(batch: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
     """(token numbers, targets: -100 for prompts and padding), both [notes, tokens]; no token looks ahead: no mask."""
     length = max(len(numbers) for numbers, _ in batch)
-    tokens, targets = torch.zeros(len(batch), length, dtype=torch.long), torch.full((len(batch), length), -100)
+    tokens, targets = torch.zeros(len(batch), length, dtype=torch.long), torch.full((len(batch), length), IGNORED)
     for row, (numbers, prompt) in enumerate(batch):
         tokens[row, : len(numbers)] = torch.tensor(numbers)
         targets[row, prompt : len(numbers)] = torch.tensor(numbers[prompt:])
@@ -118,6 +122,7 @@ def _key(catalogue: Catalogue, settings: Settings, seed: int) -> str:
     """What the weights depend on: dictionary, settings, phrases, definitions, seed and the code itself."""
     modules = (
         backbone,
+        delexicalisation,
         encoding,
         slots,
         tokens,

@@ -65,6 +65,17 @@ class Tokens:
                 allowed[self.tokenizer.token_to_id(slot)] = slot in known
         return allowed
 
+    def owners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """[vocabulary] twice: the column that a token names, and the one whose number it is, as counts from 0; -1 for none."""
+        named, measured = np.full((2, len(self)), -1)
+        if self.slots:
+            numbers = {column: k for k, column in enumerate(self.catalogue.names)}
+            for found, slots in ((named, self.catalogue.named), (measured, self.catalogue.measured)):
+                for slot, column in slots.items():
+                    if (token := self.tokenizer.token_to_id(slot)) is not None:
+                        found[token] = numbers[column]
+        return named, measured
+
     def _never(self) -> NDArray[np.bool_]:
         """[vocabulary] tokens with a digit, and what only prompts hold."""
         if "never" not in self._bans:

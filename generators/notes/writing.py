@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generators.notes.backbone import quiet
+from generators.notes.delexicalisation import lexicalised
 from generators.notes.encoding import Page
 from generators.notes.settings import Settings
 from generators.notes.tokens import Tokens
@@ -36,7 +37,7 @@ def write(model: Any, tokens: Tokens, pages: Sequence[Page], settings: Settings,
             made = _continue(model, tokens, [prompts[k] for k in rows], torch.from_numpy(allowed), uniforms, settings)
         for k, numbers in zip(rows, made, strict=True):
             text = tokens.text(numbers) if tokens.end in numbers else _whole_sentences(tokens.text(numbers))
-            notes[k] = tokens.catalogue.fill(text, pages[k].facts, pages[k].day)
+            notes[k] = lexicalised(tokens.catalogue, text, pages[k].facts, pages[k].day)
     return notes
 
 
@@ -55,11 +56,15 @@ def _continue(
     place = place[:, -1:]
     unused = out.logits.shape[-1] - allowed.shape[1]  # rows of a pretrained output layer that are no token
     allowed = torch.nn.functional.pad(allowed, (0, unused), value=False)
+    named, measured = (torch.nn.functional.pad(torch.from_numpy(o), (0, unused), value=-1) for o in tokens.owners())
+    about = torch.full((len(prompts), 1), -1)  # the column that was named last
     drawn: list[Tensor] = []
     going = torch.ones(len(prompts), dtype=torch.bool)
     for step in range(settings.max_tokens - min(map(len, prompts))):
-        chosen = _draw(out.logits[:, -1].masked_fill(~allowed, -torch.inf), uniforms[:, step], settings)
+        fitting = allowed & ((measured == -1) | (measured == about))  # a number stands behind its own name
+        chosen = _draw(out.logits[:, -1].masked_fill(~fitting, -torch.inf), uniforms[:, step], settings)
         chosen = torch.where(going, chosen, tokens.end)
+        about = torch.where(named[chosen] >= 0, named[chosen], about[:, 0])[:, None]
         drawn.append(chosen)
         going = going & (chosen != tokens.end)
         if not going.any():
