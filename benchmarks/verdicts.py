@@ -10,7 +10,10 @@ are Clopper-Pearson over populations. Checks that train classifiers are left out
 never fails by design. The same is asked of the demo's own patients, in thirds (`PBC, 104 patients`; n counts the splits).
 
 Then, of the demo's runs as `demo.py` left them (benchmarks/results/demo.json): of the judged measures, whose floor is worse than
-their ceiling, how many lie between the two, beyond the ceiling (better than a second real sample) or beyond the floor.
+their ceiling, how many lie between the two, beyond the ceiling (better than a second real sample) or beyond the floor; which
+these are, and why:
+
+    python benchmarks/verdicts.py --places
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from synthgen.findings import Evidence, Finding
 from synthgen.floor import independent
 from synthgen.plugins import checks
 from synthgen.population import draw
+from synthgen.report.places import Place, places
 from synthgen.simulation import simulate_population
 from synthgen.storage import read_cohort
 
@@ -42,6 +46,8 @@ REAL, TORN = "another real sample", "independent columns"
 VERDICTS = ("pass", "inconclusive", "fail", "information")
 Said = dict[tuple[str, str], list[dict[str, str]]]
 """(system, which patients) -> for each population measure -> verdict"""
+LOWER = ("tails/beyond",)
+"""Lower is better of it, though independent columns score lower than a second real sample: so it has no scale."""
 DEMO = ROOT / "benchmarks" / "results" / "demo.json"
 
 
@@ -89,30 +95,46 @@ def of_the_demo(splits: int) -> Said:
     return said
 
 
+def of_the_runs(path: Path) -> dict[str, list[Place]]:
+    """Setting -> where each judged measure of the demo's run lies, the worst first."""
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for r in json.loads(path.read_text())["rows"]:
+        if r.get("verdict") in ("pass", "inconclusive", "fail") and None not in (r["ceiling"], r["floor"]):
+            check, _, metric = r["metric"].partition("/")
+            better: Any = "higher" if r["ceiling"] > r["floor"] and r["metric"] not in LOWER else "lower"
+            measured = Finding(check, metric, r["value"], r["verdict"], "", low=r["low"], high=r["high"], better=better)
+            found[r["setting"]].append(replace(measured, ceiling=r["ceiling"], floor=r["floor"]))
+    return {setting: [p for p in places(findings) if p.share is not None] for setting, findings in found.items()}
+
+
 def between(path: Path) -> list[dict[str, Any]]:
-    """Where the demo's judged measures lie. (`information`: the floor is as good as the ceiling.)"""
+    """Where the demo's judged measures lie: how many, and which are beyond either end."""
     out = []
-    found = [r for r in json.loads(path.read_text())["rows"] if r.get("verdict") in ("pass", "inconclusive", "fail")]
-    found = [r for r in found if None not in (r["ceiling"], r["floor"]) and r["ceiling"] != r["floor"]]
-    for setting in dict.fromkeys(r["setting"] for r in found):
-        place = {
-            r["metric"]: (r["value"] - r["floor"]) / (r["ceiling"] - r["floor"])
-            for r in found
-            if r["setting"] == setting
-        }
-        counts = {
-            "beyond the ceiling": sum(p > 1 for p in place.values()),
-            "between floor and ceiling": sum(0 <= p <= 1 for p in place.values()),
-            "beyond the floor": sum(p < 0 for p in place.values()),
-        }
-        common = {"system": "demo", "seeds": [0], "n": len(place)}
-        for metric, count in counts.items():
-            rate = clopper_pearson(count, len(place))
+    for setting, found in of_the_runs(path).items():
+        common = {"system": "demo", "seeds": [0], "n": len(found)}
+        for where, metric in (
+            ("beyond the ceiling",) * 2,
+            ("between", "between floor and ceiling"),
+            ("beyond the floor",) * 2,
+        ):
+            rate = clopper_pearson(sum(p.where == where for p in found), len(found))
             out.append(common | _row(f"judged measures, {setting}", metric, rate.value, rate.low, rate.high))
         out += [
-            common | _row(f"beyond the floor, {setting}", name, p, None, None) for name, p in place.items() if p < 0
+            common | _row(f"{p.where}, {setting}", p.name, p.share or 0.0, None, None)
+            for p in found
+            if p.where != "between"
         ]
     return out
+
+
+def told(path: Path) -> str:
+    """Every judged measure of the demo's runs in words."""
+    lines = []
+    for setting, found in of_the_runs(path).items():
+        inside = sum(p.where == "between" for p in found)
+        lines += ["", f"{setting}: {inside} of {len(found)} between floor (0) and ceiling (1)"]
+        lines += [f"  {p.share:6.2f}  {p.where:<20}{p.name:<44}{p.reason}" for p in found]
+    return "\n".join(lines)
 
 
 def rows(said: Said) -> list[dict[str, Any]]:
@@ -148,7 +170,11 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=4, help="of the demo's own patients")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="two populations of 40 patients")
+    parser.add_argument("--places", action="store_true", help="only where the measures of the demo's runs lie, and why")
     arguments = parser.parse_args()
+    if arguments.places:
+        print(told(DEMO))
+        return
     said = measured(2, (40,)) if arguments.quick else measured(arguments.populations, SIZES)
     results = rows(said | of_the_demo(1 if arguments.quick else arguments.splits)) + between(DEMO)
     for r in results:

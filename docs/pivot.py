@@ -18,7 +18,7 @@ ALIKE = 0.4
 """Share of their measures that two settings have in common when they stand in one table."""
 KEYS = ("system", "setting", "metric")
 PARTS = {
-    "verdicts": (", .*/", "^functional/|^[a-z-]+/"),
+    "verdicts": (", .*/", "$^"),
     "demo": (
         "$^",
         "^causal/statement/|^subgroups/|log_hazard_ratio/|^stage/|risk group| = | < | <= |calibration_inter|tpr_at",

@@ -14,6 +14,7 @@ from synthgen.claim import up
 from synthgen.gate import objections, to_drop
 from synthgen.queue import for_release, patients_of
 from synthgen.report.contact_sheet import address, contact_sheet
+from synthgen.report.places import places
 from synthgen.report.scorecard import scorecard
 from synthgen.triage import MARGIN, looks_before
 
@@ -111,6 +112,7 @@ def _content(context: ReportContext, audience: Audience) -> dict[str, Any]:
         "scorecard": scorecard(context, audience),
         "most_reasons": MOST_REASONS,
         "charts": charts,
+        "places": places(f for s in ("fidelity", "utility") for f in by_section[s] if f.verdict != "information"),
         "contact_sheet": contact_sheet(context.synthetic, context.dictionary),
         "sampling_steps": address(context.sampling_steps) if context.sampling_steps is not None else "",
         **by_section,
