@@ -55,14 +55,14 @@ def planted(
 
 
 def _changed(before: pd.DataFrame, after: pd.DataFrame) -> set[str]:
-    """Patients whose rows differ; pictures are compared by their bytes."""
+    """Patients who have other rows than before (none is no error); pictures are compared by their bytes."""
 
     def rows(frame: pd.DataFrame) -> dict[str, str]:
         plain = frame.map(lambda v: v.tobytes().hex() if isinstance(v, np.ndarray) else str(v))
         return plain.groupby("patient_id").agg("|".join).agg("|".join, axis=1).to_dict() if len(plain) else {}
 
     a, b = rows(before), rows(after)
-    return {patient for patient in {**a, **b} if a.get(patient) != b.get(patient)}
+    return {patient for patient in b if a.get(patient) != b[patient]}
 
 
 def _mistold(before: pd.DataFrame, after: pd.DataFrame, cohort: Cohort, dictionary: Dictionary) -> set[str]:

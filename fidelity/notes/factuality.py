@@ -12,6 +12,7 @@ from fidelity.notes.corpus import FEWEST
 from privacy.rates import Rate, wilson
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
+from synthgen.notes.claims import STOPPED
 from synthgen.notes.lexicon import Concept, Lexicon
 from synthgen.notes.support import Checked, as_table, check_notes, text_column
 
@@ -138,6 +139,8 @@ def _named(checked: Checked, dictionary: Dictionary) -> str:
 def _value(checked: Checked) -> str:
     claim = checked.claim
     if claim.kind in ("drug", "event"):
+        if claim.value == STOPPED:
+            return "was stopped"
         return "is not there" if claim.negated else "was given" if claim.kind == "drug" else "is there"
     if claim.value is None:
         return "is denied" if claim.negated else "is present"

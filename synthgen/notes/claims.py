@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthgen.notes.demographics import ages, sexes
 from synthgen.notes.lexicon import Concept, Lexicon
-from synthgen.notes.negation import assertion, goes_on, leads_to_the_past, ponders, tells_of_the_past
+from synthgen.notes.negation import assertion, goes_on, leads_to_the_past, ponders, stopped, tells_of_the_past
 from synthgen.notes.readings import BREAK, REACH, Mention, readings
 from synthgen.population import dose_column
 
@@ -38,6 +38,8 @@ ClaimKind = Literal[
     "day",
 ]
 When = Literal["now", "earlier", "ever"]
+STOPPED = "stopped"
+"""Value of a claim that a drug was given and is no more."""
 _RANGE = r"(?:the )?(?:normal|reference)(?: range| limits?)?|(?:the )?(?:limits?|range)"
 
 
@@ -67,7 +69,8 @@ class Claim:
         kind: what sort of statement.
         table, column: where the record would have it; of events the column of codes.
         code: of a drug, its dose or an event: the code.
-        value: a number (with `decimals` as written), a category, or high, low, normal. None: merely that it is there.
+        value: a number (with `decimals` as written), a category, or high, low, normal; of a drug `STOPPED` where the text says
+            that it was given and is no more. None: merely that it is there.
         unit: as written; None where none is.
         negated: that it is not so.
         when: of the note's day, of an earlier one, or (a drug, an event) at any time until then.
@@ -199,8 +202,9 @@ class ClaimExtractor:
             when = "earlier"
         elif goes_on(mention.text, mention.start, mention.end):
             when = "now"
+        ended = kind == "drug" and said == "denied" and stopped(mention.text, mention.start, mention.end)
         yield Claim(
-            kind, "events", concept.column, concept.category, mention.start, mention.end, concept.category,
+            kind, "events", concept.column, STOPPED if ended else concept.category, mention.start, mention.end, concept.category,
             negated=said == "denied", when=when,
         )  # fmt: skip
         if self._dose is None or said == "denied":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from synthgen.notes import units
-from synthgen.notes.claims import Claim, ClaimExtractor
+from synthgen.notes.claims import STOPPED, Claim, ClaimExtractor
 from synthgen.notes.facts import Chart, charts, flag_of, printed, spoken
 from synthgen.population import DAYS_PER_YEAR, code_column, stop_column
 
@@ -152,8 +152,10 @@ class Record:
         return Support("supported" if agrees else "contradicted", spoken(by_then))
 
     def _of_event(self, claim: Claim) -> Support:
-        """Begun by the note's day; going on if it is said to; a denial needs that it does not."""
+        """Begun by the note's day; going on if it is said to; a denial needs that it does not, an end that it did."""
         begun = self._events(claim)
+        if claim.value == STOPPED and not begun:
+            return Support("contradicted", "not recorded until then")
         if claim.when != "now" or not begun:
             word = "recorded until then" if begun else "not recorded until then"
             return Support("supported" if bool(begun) != claim.negated else "contradicted", word)
