@@ -120,6 +120,25 @@ def calibration(task: Task, truth: pd.DataFrame, prediction: Floats) -> tuple[Ra
     return tuple(_normal(float(beta[i]), float(covariance[i, i]), n) for i in (1, 0))  # type: ignore[return-value]
 
 
+def in_the_large(task: Task, truth: pd.DataFrame, prediction: Floats, rng: np.random.Generator) -> Rate | None:
+    """What happened less what was predicted, on average: 0 for patients who are predicted neither too high nor too low as a whole
+    (calibration in the large). Censored patients weigh as in the Brier score; 95% bootstrap interval; None for categories."""
+    if task.kind == "classification":
+        return None
+    if task.kind == "regression":
+        target, weight = truth["value"].to_numpy(dtype=np.float64), np.ones(len(truth))
+    else:
+        event, weight = weights(task, truth)
+        target = event.astype(np.float64)
+    draws = np.concatenate([np.ones((1, len(truth))), _draws(len(truth), rng)]) * weight
+    total = draws.sum(axis=1)
+    means = (draws @ (target - prediction)) / np.where(total > 0, total, np.nan)
+    if not np.isfinite(means[0]):
+        return None
+    low, high = np.nanquantile(means[1:], [0.025, 0.975])
+    return Rate(float(means[0]), float(low), float(high), len(truth))
+
+
 def calibration_groups(truth: pd.DataFrame, prediction: Floats, groups: int) -> list[tuple[float, Rate]]:
     """(mean prediction, share with the event) of equal groups by prediction."""
     order = np.array_split(np.argsort(prediction, kind="stable"), groups)

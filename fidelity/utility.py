@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fidelity.models import FAMILIES, LINEAR, SEEDS, Predict, fitted
-from fidelity.scoring import calibration, calibration_groups, concordance, discrimination, explained, most_gained
+from fidelity.scoring import (
+    calibration,
+    calibration_groups,
+    concordance,
+    discrimination,
+    explained,
+    in_the_large,
+    most_gained,
+)
 from fidelity.subgroups import members
 from fidelity.tasks import FEWEST, enough, joined, labels, predictors, problem
 from fidelity.verdict import Views, verdict
@@ -51,7 +59,8 @@ class Utility:
       than chance (Bonferroni over groups);
     - `explained`: the same of the share of loss explained (R squared, or scaled Brier score), which calibration enters too;
     - `calibration_slope`, `calibration_intercept` (1 and 0 are right) and, of events, the share that happened in four groups of
-      predicted risk (`calibration`), for information;
+      predicted risk (`calibration`), and,
+      of each declared subgroup, what happened less what was predicted (`calibration_in_the_large`), for information;
     - `trts`, `augmented`: trained on real and tested on synthetic patients; trained on both. For information."""
 
     name = "utility"
@@ -243,7 +252,25 @@ class _Trial:
                     bound=best - LOSS, column=group,
                 )
             )  # fmt: skip
+            found += self._calibrated_among(group, truth[chosen], made[chosen], ceiling[chosen])
         return found
+
+    def _calibrated_among(self, group: str, truth: pd.DataFrame, made: Floats, ceiling: Floats) -> list[Finding]:
+        """Calibration in the large of one subgroup: is its risk, or its level, predicted too low or too high as a whole?"""
+        ours, theirs = (in_the_large(self.task, truth, p, self.rng) for p in (made, ceiling))
+        if ours is None or theirs is None:
+            return []
+        text = (
+            f"Calibration of {self.what} among {ours.n} real patients with {group}: on average what happened lies "
+            f"{ours.value:+.2f} from what a model predicted that learnt from synthetic patients (0 is right), "
+            f"{theirs.value:+.2f} from one that learnt from real ones."
+        )
+        return [
+            self._finding(
+                "calibration_in_the_large", ours.value, "information", text, low=ours.low, high=ours.high, n=ours.n, bound=0.0,
+                ceiling=theirs.value, better="target", column=group,
+            )
+        ]  # fmt: skip
 
 
 def _discriminates(rate: Rate, ceiling: float, floor: float) -> Verdict:

@@ -66,3 +66,17 @@ def test_one_command_prints_them_for_the_demo() -> None:
     ).stdout
     assert "epsilon 3:" in said
     assert "between floor (0) and ceiling (1)" in said
+
+
+def test_the_picture_of_calibration_holds_groups_of_risk_alone() -> None:
+    from synthgen.report.calibration_chart import calibration
+
+    def found(metric: str, column: str) -> Finding:
+        return Finding(
+            "utility", metric, 0.2, "information", "X.", "utility", low=0.1, high=0.3, n=30, bound=0.1, column=column
+        )
+
+    groups = [found("calibration_x_logistic", f"risk group {i} of 4") for i in range(1, 5)]
+    by_sex = found("calibration_in_the_large_x_logistic", "sex = f")
+    assert calibration([by_sex]) == ""
+    assert calibration([*groups, by_sex]) == calibration(groups) != ""

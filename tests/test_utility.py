@@ -133,6 +133,23 @@ def test_calibration_of_overconfident_predictions() -> None:
     assert scoring.calibration(CLASSES, truth, np.zeros((6000, 2))) is None
 
 
+def test_calibration_in_the_large_by_hand() -> None:
+    """Ten patients of whom four had the event, all predicted .25: .15 too low. Censored ones weigh nothing."""
+    rng = np.random.default_rng(0)
+    event = pd.DataFrame({"event": [True] * 4 + [False] * 6})
+    rate = scoring.in_the_large(EVENT, event, np.full(10, 0.25), rng)
+    assert rate is not None
+    assert rate.value == pytest.approx(0.15)
+    assert rate.low < 0 < rate.high
+    value = pd.DataFrame({"value": [1.0, 2.0, 3.0]})
+    assert scoring.in_the_large(VALUE, value, np.array([1.5, 2.5, 3.5]), rng).value == pytest.approx(-0.5)  # type: ignore[union-attr]
+    survival = pd.DataFrame({"time": [100.0, 900.0, 900.0, 50.0], "event": [True, False, False, False]})
+    weighed = scoring.in_the_large(SURVIVAL, survival, np.full(4, 0.5), rng)
+    assert weighed is not None
+    assert weighed.value == pytest.approx(1 / 3 - 0.5)  # the one censored on day 50 is unknown at the horizon
+    assert scoring.in_the_large(CLASSES, value, np.zeros((3, 3)), rng) is None
+
+
 def test_groups_of_risk_hold_all_patients() -> None:
     truth = pd.DataFrame({"event": [False] * 30 + [True] * 14})
     groups = scoring.calibration_groups(truth, np.linspace(0, 1, 44), 4)
@@ -170,6 +187,7 @@ def test_a_second_sample_passes_and_independent_columns_do_not(evidence: Evidenc
         assert f"utility/{metric}_death_5y_boosting" in names
     assert "utility/tstr_death_5y_logistic/sex = f" in names
     assert "utility/calibration_death_5y_logistic/risk group 4 of 4" in names
+    assert "utility/calibration_in_the_large_death_5y_logistic/sex = f" in names
 
 
 def test_more_synthetic_cohorts_widen_the_interval(evidence: Evidence) -> None:

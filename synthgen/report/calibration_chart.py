@@ -13,7 +13,8 @@ from synthgen.report.drawing import INK, MUTED, PAPER, WIDTH, as_svg, styled
 if TYPE_CHECKING:
     from synthgen.findings import Finding
 
-METRIC = "calibration_"
+METRIC, GROUP = "calibration_", "risk group "
+"""How `fidelity.utility` names the metric and the columns of these findings; others of calibration are in the table."""
 PANELS = 4
 
 
@@ -22,7 +23,7 @@ def calibration(findings: Sequence[Finding]) -> str:
     """One panel a model: predicted risk (`bound`) against the share of patients with the event, in groups of predicted risk."""
     series: dict[str, list[Finding]] = {}
     for f in findings:
-        if f.metric.startswith(METRIC) and f.column and f.bound is not None:
+        if f.metric.startswith(METRIC) and (f.column or "").startswith(GROUP) and f.bound is not None:
             series.setdefault(f.metric.removeprefix(METRIC).replace("_", " "), []).append(f)
     if not series:
         return ""
