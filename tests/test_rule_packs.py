@@ -220,3 +220,29 @@ class TestCommandLine:
         assert code == 0
         assert said["rules"]
         assert all(r["source"] == "mined from Fleming & Harrington 1991" for r in said["rules"])
+
+    def test_suggest_from_a_run_with_a_guarantee(self, cli, tmp_path) -> None:
+        """The patients are the run's synthetic ones; where the run has no guarantee nothing is mined."""
+        import shutil
+
+        from review_run import finished
+
+        from synthgen.workspace import Workspace
+
+        about = read_dictionary(ROOT / "configs/pbc/cohort.yaml")
+        made = simulate(about, 150, np.random.default_rng(0))
+        place = Workspace(tmp_path / "w")
+        run = finished(place, cohort=made, dictionary=about)
+        asked = ["rules", "suggest", str(ROOT / "configs/pbc"), "--run", run.id, "--json"]
+        code, out, err = cli(*asked, "--workspace", str(place.root))
+        said = json.loads(out)
+        assert code == 0, err
+        assert said["source"].startswith(f"synthetic patients of run {run.id}, epsilon ")
+        assert said["rules"]
+        assert {s["patients"] <= 150 for s in said["support"]} == {True}
+        (tmp_path / "elsewhere/runs").mkdir(parents=True)
+        shutil.copytree(run.folder, tmp_path / "elsewhere/runs" / run.id)  # a ledger that never charged it
+        code, out, err = cli(*asked, "--workspace", str(tmp_path / "elsewhere"))
+        assert code == 2
+        assert "no privacy guarantee" in out + err
+        assert "limits" in out + err
