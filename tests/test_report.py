@@ -382,3 +382,20 @@ def test_context_for_release_is_idempotent():
     once = context().for_release()
     assert isinstance(once, ReportContext)
     assert once.for_release() == once
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("Albumin in serum", "Albumin in serum"),
+        ("Aspartate aminotransferase in serum (SGOT)", "Aspartate aminotransferase"),
+        ("A stage of the latest biopsy that nobody reads", "stage_x"),
+        (None, "stage_x"),
+    ],
+)
+def test_a_long_label_is_cut_where_it_says_where(label, shown):
+    from synthgen.dictionary import Column
+    from synthgen.report.cohort_charts import _label
+
+    column = Column(type="continuous", bounds=(0, 1), label=label)
+    assert _label("stage_x", column) == shown.replace("_", " ")

@@ -123,8 +123,10 @@ def _heat_map(axes: Axes, difference: pd.DataFrame, labels: list[str]) -> None:
 
 
 def _label(name: str, column: Column) -> str:
-    """What a column is called, or its name where that is too long for a chart."""
-    return column.label if column.label and len(column.label) <= LONGEST_LABEL else name.replace("_", " ")
+    """What a column is called where there is room for it: its label, or that without where it was measured ("in serum")."""
+    label = column.label or ""
+    fits = (short for short in (label, label.partition(" in ")[0]) if 0 < len(short) <= LONGEST_LABEL)
+    return next(fits, name.replace("_", " "))
 
 
 def _time_unit(days: float) -> tuple[str, float]:

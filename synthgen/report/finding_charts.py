@@ -38,7 +38,7 @@ def budget(spending: Spending) -> str:
     axes.barh(0, others, left=spending.run, height=0.5, color="#8fb9c9")
     over = spending.all_runs > spending.cap
     axes.axvline(spending.cap, ymin=0.1, ymax=0.9, color=VERDICTS["fail"][0] if over else INK, linewidth=1.6)
-    axes.annotate(f"cap {spending.cap:g}", (spending.cap, 0.42), ha="right", va="bottom", color=INK)
+    axes.annotate(f"cap {spending.cap:g} ", (spending.cap, 0.42), ha="right", va="bottom", color=INK)
     axes.annotate("this run", (0, -0.34), va="top", color=SYNTHETIC, weight="bold")
     if others > 0.01 * widest:
         axes.annotate("other runs", (spending.run, -0.34), va="top", color=MUTED)
