@@ -17,11 +17,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the real PBC cohort in; a private synthetic cohort and its report out
 	$(BIN)/synthgen run configs/pbc.yaml --workspace workspace/demo-$$(date +%Y%m%d-%H%M%S)
 
-linked: $(READY) workspace/linked-cohort  ## record, picture and note of one patient under one epsilon, on a simulated cohort
+linked: $(READY) workspace/linked-cohort workspace/linked-public  ## record, picture and note of one patient under one epsilon, on a simulated cohort
 	$(BIN)/synthgen run configs/linked.yaml --workspace workspace/linked-$$(date +%Y%m%d-%H%M%S)
 
 workspace/linked-cohort: $(READY)
 	$(BIN)/synthgen simulate configs/linked/cohort.yaml $@
+
+workspace/linked-public: $(READY)
+	$(BIN)/synthgen simulate configs/linked/cohort.yaml $@ --seed 1
 
 test: $(READY)  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

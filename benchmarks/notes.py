@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from generators.notes import adapter, fit, pretraining
 from generators.notes.delexicalisation import delexicalised, lexicalised
@@ -32,12 +33,19 @@ from generators.notes.generator import NoteLM
 from generators.notes.slots import Catalogue
 from generators.notes.writing import write
 from privacy.accounting import calibrate
+from privacy.attacks.exposure import Exposure, canaries, exposure
+from privacy.attacks.verbatim import tokens as words
+from privacy.attacks.verbatim import verbatim
 from privacy.budget import Budget
 from privacy.noise import Noise
 from privacy.session import Session
-from synthgen.cohort import Cohort
+from synthgen.auditing.canary_patients import beginnings
+from synthgen.auditing.note_exposure import ALTERNATIVES
+from synthgen.auditing.note_exposure import _repeated as repeated
+from synthgen.auditing.note_exposure import _written as written_by
+from synthgen.cohort import Cohort, concatenate
 from synthgen.dictionary import Dictionary, read_dictionary
-from synthgen.notes.support import check_notes
+from synthgen.notes.support import check_notes, notes_of
 from synthgen.randomness import child_seed
 from synthgen.storage import read_cohort
 
@@ -64,11 +72,11 @@ def halves(cohort: Cohort, split: int) -> tuple[Cohort, Cohort]:
 
 
 def fitted(
-    dictionary: Dictionary, train: Cohort, epsilon: float | None, split: int, settings: dict[str, object]
+    dictionary: Dictionary, train: Cohort, epsilon: float | None, split: int, settings: dict[str, object], cache: Path
 ) -> NoteLM:
     """The generator at this epsilon; None without privacy, 0 for its public backbone."""
     generator = NoteLM(dictionary, settings)
-    generator.pretrain(0, CACHE, quiet)
+    generator.pretrain(0, cache, quiet)
     patients = len(train)
     if epsilon != 0:
         charges = () if epsilon is None else calibrate(generator.charges(patients), Budget(epsilon, DELTA))
@@ -121,7 +129,57 @@ def factuality(
     return found | {"claims a note": len(checked) / len(texts)}
 
 
-def run(splits: int, quick: bool) -> list[dict[str, object]]:
+def copies(train: Cohort, holdout: Cohort, texts: Sequence[str], split: int) -> dict[str, float]:
+    """Runs of words that a written note shares with one training patient alone, beside those of the holdout's own notes."""
+    dictionary = read_dictionary(FOLDER / "cohort.yaml")
+    real = [[(p, words(text)) for p, _, _, text in notes_of(half, dictionary)] for half in (train, holdout)]
+    found = verbatim([words(text) for text in texts], real[0], real[1], np.random.default_rng(split))
+    return {
+        "notes with a run of over 12 tokens of one training patient, share": found.copied.value,
+        "the same of holdout notes, which nobody generated": found.control.value,
+        "tokens that 99 of 100 holdout notes do not exceed": found.usual,
+        "notes with a longer run, share": found.longer.value,
+        "longest run of one training patient, tokens": found.longest,
+    }
+
+
+def exposed(generator: NoteLM, train: Cohort, epsilon: float | None, made_up: int) -> Exposure:
+    """How well the generator knows made-up patients' odd last words after it has learnt from them, too (Meeus et al. 2025)."""
+    dictionary = generator.dictionary
+    hosts, prefixes, vocabulary = beginnings(dictionary, made_up, np.random.default_rng(1))
+    planted = canaries(prefixes, vocabulary, np.random.default_rng(2), alternatives=ALTERNATIVES)
+    pool = concatenate([train, written_by(hosts, [c.text for c in planted], dictionary)])
+    charges = () if epsilon is None else calibrate(generator.charges(len(train)), Budget(epsilon, DELTA))
+    generator.fit(Session(generator.encode(pool), charges, len(train), Noise(3)), 0, quiet)
+    places = {canary.prefix: place for place, canary in enumerate(planted)}
+
+    def nll(texts: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
+        place = next(k for prefix, k in places.items() if texts[0][: len(prefix)] == prefix)
+        asked = written_by(repeated(hosts, place, len(texts)), texts, dictionary)
+        return -np.asarray(generator.log_likelihood(asked), dtype=np.float64)
+
+    return exposure(planted, nll, np.random.default_rng(4))
+
+
+def canary_rows(made_up: int) -> list[dict[str, object]]:
+    """Exposure at epsilon 3 and without DP, in bits, with its 95% interval."""
+    dictionary = read_dictionary(FOLDER / "cohort.yaml")
+    train, _ = halves(read_cohort(FOLDER, dictionary), 0)
+    rows: list[dict[str, object]] = []
+    for setting in ("epsilon 3", "no DP"):
+        generator = NoteLM(dictionary, {})
+        generator.pretrain(0, CACHE, quiet)
+        found = exposed(generator, train, SETTINGS[setting], made_up)
+        for metric, rate in {"exposure, bits": found.bits, "canaries that rank first, share": found.first}.items():
+            rows.append({"system": OURS, "setting": setting, "metric": metric, "value": rate.value, "low": rate.low,
+                         "high": rate.high, "n": made_up, "seeds": 1})  # fmt: skip
+        for metric, value in {"chance": found.chance, "most": found.ceiling, "p-value": found.p_value}.items():
+            rows.append({"system": OURS, "setting": setting, "metric": f"exposure, {metric}", "value": value, "low": None,
+                         "high": None, "n": made_up, "seeds": 1})  # fmt: skip
+    return rows
+
+
+def run(splits: int, quick: bool, cache: Path) -> list[dict[str, object]]:
     """Every setting on every split."""
     dictionary = read_dictionary(FOLDER / "cohort.yaml")
     cohort = read_cohort(FOLDER, dictionary)
@@ -129,9 +187,9 @@ def run(splits: int, quick: bool) -> list[dict[str, object]]:
         {"pretrain_steps": 60, "pretrain_patients": 200, "steps": 4, "finetune_epochs": 1} if quick else {}
     )
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    began = time.monotonic()
-    NoteLM(dictionary, settings).pretrain(0, CACHE, quiet)
-    values[OURS, "public backbone", "pretraining (or reading it from the cache), seconds"] = [time.monotonic() - began]
+    busy = time.process_time()
+    NoteLM(dictionary, settings).pretrain(0, cache, quiet)
+    values[OURS, "public backbone", "pretraining, CPU seconds"] = [time.process_time() - busy]
     for split in range(splits):
         train, holdout = halves(cohort, split)
         shown = holdout.of(list(holdout.ids)[: 10 if quick else READ])
@@ -142,15 +200,16 @@ def run(splits: int, quick: bool) -> list[dict[str, object]]:
         for metric, value in found.items():
             values[DERIVED, "reference", metric].append(value)
         for setting, epsilon in SETTINGS.items():
-            began, busy = time.monotonic(), time.process_time()
-            generator = fitted(dictionary, train, epsilon, split, settings)
-            fit_seconds, busy = time.monotonic() - began, time.process_time() - busy
+            busy = time.process_time()
+            generator = fitted(dictionary, train, epsilon, split, settings, cache)
+            fit_seconds = time.process_time() - busy
             nll = likelihood(generator, holdout)
-            began = time.monotonic()
+            busy = time.process_time()
             texts = written(generator, wanted, split)
+            busy = time.process_time() - busy
             found = text_measures(dictionary, wanted, texts) | factuality(dictionary, shown, wanted, texts)
-            found |= {"holdout NLL, nats a token": nll, "fit, seconds": fit_seconds, "fit, CPU seconds": busy}
-            found["writing, notes a second"] = len(texts) / (time.monotonic() - began)
+            found |= copies(train, holdout, texts, split) | {"holdout NLL, nats a token": nll}
+            found |= {"fit, CPU seconds": fit_seconds, "writing, CPU seconds a note": busy / len(texts)}
             for metric, value in found.items():
                 values[OURS, setting, metric].append(value)
             print(
@@ -179,13 +238,13 @@ def smollm2(steps: int) -> list[dict[str, object]]:
     model = adapter.attached(generator._ready().model, generator.settings)
     adapter.aim(model, generator.settings, generator._encoded(public, [p.chart.patient_id for p, _ in public]))
     before = _nats(model, held)
-    began = time.monotonic()
+    began = time.process_time()
     fit.nonprivate(model, learnt, generator.settings, 0, quiet)
-    seconds = (time.monotonic() - began) / steps
+    seconds = (time.process_time() - began) / steps
     tokens = int((learnt["note"] > 0).sum()) / steps
     found = {
         "holdout NLL before, nats a token": before, "holdout NLL after, nats a token": _nats(model, held), "steps": steps,
-        "patients a step": size, "seconds a step": seconds, "tokens a second": tokens / seconds,
+        "patients a step": size, "CPU seconds a step": seconds, "tokens a CPU second": tokens / seconds,
         "trained numbers": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
@@ -216,13 +275,21 @@ def main() -> None:
     parser.add_argument(
         "--smollm2", type=int, metavar="STEPS", help="instead: so many steps of the pretrained backbone"
     )
+    parser.add_argument(
+        "--canaries", type=int, metavar="PATIENTS", help="instead: so many made-up patients with odd words"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    rows = smollm2(chosen.smollm2) if chosen.smollm2 else run(1 if chosen.quick else chosen.splits, chosen.quick)
+    if chosen.smollm2 or chosen.canaries:
+        rows = smollm2(chosen.smollm2) if chosen.smollm2 else canary_rows(chosen.canaries)
+    else:
+        with tempfile.TemporaryDirectory() as folder:  # so that pretraining is measured, too
+            rows = run(1 if chosen.quick else chosen.splits, chosen.quick, Path(folder))
     for row in rows:
         print(f"{row['system']:30} {row['setting']:18} {row['metric']:45} {row['value']:10.3f}")
     if chosen.json:
-        option = f"--smollm2 {chosen.smollm2}" if chosen.smollm2 else f"--splits {chosen.splits}"
+        named = {"smollm2": chosen.smollm2, "canaries": chosen.canaries, "splits": chosen.splits}
+        option = next(f"--{name} {number}" for name, number in named.items() if number)
         command = f"python benchmarks/notes.py {option} --json benchmarks/results/{chosen.json.name}"
         chosen.json.write_text(json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
 

@@ -139,7 +139,11 @@ def test_a_cohort_is_simulated_from_its_dictionary_alone(folder: Path, cli, tmp_
     assert code == 0
     assert "no row describes a person" in out
     assert "SIMULATED" in (tmp_path / "cohort" / "SIMULATED.txt").read_text()
-    cohort = read_cohort(tmp_path / "cohort", read_dictionary(folder / "cohort.yaml"))
+    cohort = read_cohort(tmp_path / "cohort", read_dictionary(tmp_path / "cohort" / "cohort.yaml"))
+    assert (
+        read_dictionary(tmp_path / "cohort" / "cohort.yaml").fingerprint
+        == read_dictionary(folder / "cohort.yaml").fingerprint
+    )
     assert len(cohort) == 12
     assert set(cohort.tables) == {"patients", "visits", "events", "notes", "images"}
     assert cli("simulate", folder / "cohort.yaml", tmp_path / "cohort")[0] == 2

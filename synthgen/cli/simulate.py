@@ -35,6 +35,7 @@ def command(
     known = read_dictionary(dictionary)
     cohort = simulate_linked(known, patients or known.declared_patients, generator(seed, "simulate"))
     write_cohort(replace(cohort, origin="real"), out, ("csv",))  # it plays the part of the real cohort
+    write_durably(out / "cohort.yaml", dictionary.read_bytes())  # so that the folder can be a generator's public cohort
     write_durably(out / "SIMULATED.txt", NOTICE.encode())
     said = {"folder": str(out), "patients": len(cohort), "simulated": True}
     emit(said, f"{len(cohort)} simulated patients in {out}; no row describes a person", as_json)
