@@ -184,6 +184,11 @@ def mst(
 
 
 # Measuring -------------------------------------------------------------------------------------------------------------------
+def grouped(n: int) -> str:
+    """The group of the curve that a disease with `n` training patients is in."""
+    return next(f"{a} to {b - 1}" for a, b in SIZES if a <= n < b)
+
+
 def prevalence_rows(
     rows: Rows,
     system: str,
@@ -200,7 +205,7 @@ def prevalence_rows(
         rows[system, setting, "profile distance, ten diseases"].append((profile_distance(truth, other), sizes[disease]))
     if not system.startswith(("sdv", "smartnoise")):
         for disease, n in sizes.items():
-            group = next(f"{a} to {b - 1}" for a, b in SIZES if a <= n < b)
+            group = grouped(n)
             error = prevalence_error(real.prevalence(disease), prevalence(disease))
             rows[system, setting, f"prevalence error, diseases with {group} training patients"].append((error, n))
             rows[system, setting, "prevalence error, all diseases"].append((error, n))
@@ -216,6 +221,11 @@ def ranking_rows(rows: Rows, system: str, setting: str, train: Profiles, test: P
         rows[system, setting, f"diagnosis top-{first}, about 20 individuals"].append(
             (float(hit[small].mean()), int(small.sum()))
         )
+    group = np.array([grouped(sizes[d]) for d in test.disease])
+    for one in np.unique(group).tolist():
+        mine = places[group == one] <= 1
+        name = f"diagnosis top-1, diseases with {one} training patients"
+        rows[system, setting, name].append((float(mine.mean()), len(mine)))
 
 
 def coverage_rows(rows: Rows, generator: PhenotypeBayes, setting: str, test: Profiles, seed: int) -> None:
@@ -308,13 +318,15 @@ def paired(rows: Rows) -> Rows:
     for (system, setting, metric), measured in own.items():
         for (other, its, same), reference in rows.items():
             comparable = its == setting or its not in SETTINGS
+            curve = ", diseases with " in metric and metric.startswith("prevalence") and its == "epsilon 0"
             if (
-                metric == same == PAIRED
+                metric == same
+                and (metric == PAIRED or curve)
                 and comparable
                 and (other, its) != (system, setting)
                 and len(reference) == len(measured)
             ):
-                name = f"{PAIRED}: minus {other}, {its}"
+                name = f"{metric}: minus {other}, {its}"
                 found[system, setting, name] = [(a - b, n) for (a, n), (b, _) in zip(measured, reference, strict=True)]
     return found
 
@@ -329,7 +341,8 @@ def summary(rows: Rows, seeds: list[int]) -> list[dict[str, Any]]:
         found.append({"system": system, "setting": setting, "metric": metric, "value": float(values.mean()),
                       "low": float(np.quantile(means, 0.025)), "high": float(np.quantile(means, 0.975)),
                       "n": len(values), "patients": float(np.mean([n for _, n in measured])),
-                      "seeds": seeds[:1] if system == "smartnoise MST" else seeds})  # fmt: skip
+                      "seeds": seeds[:1] if system.startswith("smartnoise") else seeds}
+                     | ({"each": values.tolist()} if len(values) == len(seeds) > 1 else {}))  # fmt: skip
     return found
 
 
@@ -345,6 +358,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, without SDV")
     parser.add_argument("--mst", help="the Python of an environment with smartnoise-synth")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--own", action="store_true", help="without SDV")
     parser.add_argument(
         "--carry", type=Path, help="take the rows of systems that are not run now from this earlier result"
     )
@@ -372,7 +386,7 @@ def main() -> None:
             return results
 
         for seed in seeds:
-            one_seed(rows, cohort, dictionary, Path(folder), seed, not arguments.quick, save)
+            one_seed(rows, cohort, dictionary, Path(folder), seed, not arguments.quick and not arguments.own, save)
         results = save()
     for r in results:
         interval = f"{r['low']:.3f}..{r['high']:.3f}" if r["low"] is not None else ""

@@ -21,9 +21,10 @@ from yardstick import at_most
 
 from fidelity.phenotypes import profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error
-from generators.phenotypes import PhenotypeBayes, breadth, calibration, facts, questions
+from generators.phenotypes import PhenotypeBayes, breadth, calibration, facts, likeness, questions
 from generators.phenotypes.evidence import SOURCES
 from generators.phenotypes.foretelling import foretell
+from generators.phenotypes.learning import learn_sizes
 from generators.phenotypes.posterior import GRID, Levels, Posterior, likelihood, model
 from generators.phenotypes.profiles import Frailty, Profile, closed, ends, own_hazards
 from generators.phenotypes.public import Public
@@ -254,6 +255,52 @@ def test_the_patients_bring_the_model_nearer_and_less_noise_nearer_still(generat
     assert generator.beliefs.sizes == pytest.approx([100] * 3, rel=0.02)
 
 
+def test_sizes_are_shrunk_towards_each_other_as_far_as_their_noise_asks():
+    rng = np.random.default_rng(0)
+    truth = np.exp(rng.normal(np.log(20), 0.6, 200))
+    answer = truth + rng.normal(0, 10, 200)
+    found, unsure = learn_sizes(answer, 10.0, float(truth.mean()))
+    error = np.sqrt(((found - truth) ** 2).mean())
+    linear = truth.var() / (truth.var() + 100) * (answer - truth.mean()) + truth.mean()  # the best that is linear
+    assert error < 1.05 * np.sqrt(((linear - truth) ** 2).mean()) < np.sqrt(((answer - truth) ** 2).mean())
+    assert unsure == pytest.approx(error, rel=0.25)
+    assert learn_sizes(answer, 1e-3, 20.0)[0][answer > 1] == pytest.approx(answer[answer > 1], rel=0.01)
+    assert (learn_sizes(answer[:1], 10.0, 20.0)[0], learn_sizes(answer[:1], 10.0, 20.0)[1]) == (20.0, 0.0)
+
+
+def _alike(public: Public, answer: np.ndarray, noise: float) -> np.ndarray:
+    known = np.tile(public.centre, (len(public.diseases), 1))
+    return likeness.expected(public, known, answer, np.full(len(known), noise))
+
+
+def test_patients_who_resemble_a_public_disease_are_expected_to_have_what_it_has(generator: PhenotypeBayes):
+    public = generator.public
+    target = public.alike.toarray()[3]
+    away = (target - public.alike.toarray().mean(axis=0)) @ public.axes
+    answer = np.tile(0.5 * away / np.linalg.norm(away), (3, 1))
+    near, noise_alone = _alike(public, answer, 0.01), _alike(public, answer, 1e3)
+    distance = [np.abs(e[0] - target).sum() for e in (near, noise_alone)]
+    assert distance[0] < 0.7 * distance[1]
+    # an answer that is all noise leaves the mean of those who look alike to begin with
+    nothing = _alike(public, np.zeros_like(answer), 1e3)
+    assert noise_alone == pytest.approx(nothing, abs=1e-3)
+
+
+def test_the_terms_of_a_disease_follow_its_patients_and_another_fit_starts_anew(
+    generator: PhenotypeBayes, real: Cohort
+):
+    before = generator.public
+    few = before.asking(np.tile(np.arange(len(before.vocabulary)) == 5, (3, 1)).astype(float), 1)
+    wanted = np.flatnonzero(before.implies[[5]].toarray()[0])
+    assert all(few.of(i).tolist() == wanted.tolist() for i in range(3))
+    assert few.level[0, : len(wanted)].tolist() == before.levels[0, wanted].tolist()
+    beliefs = []
+    for _ in range(2):
+        generator.fit(door(generator.encode(real), 2.0), 0, silent)
+        beliefs.append(generator.beliefs.observed.mass)
+    assert np.array_equal(*beliefs)
+
+
 def test_without_privacy_it_reveals_and_says_so(generator: PhenotypeBayes, real: Cohort, tmp_path: Path):
     generator.fit(Session(generator.encode(real), [], 300, journal=Journal(tmp_path)), 0, silent)
     assert Journal(tmp_path).marks() == ["revealed"]
@@ -331,7 +378,7 @@ def test_observed_terms_are_closed_and_win_over_exclusions(generator: PhenotypeB
     ]
     frame = pd.DataFrame(rows, columns=list(real.phenotypes.columns), dtype=object)
     records = generator.encode(replace(real, phenotypes=frame))
-    names = [generator.public.vocabulary[j] for j in generator.public.of(0)]
+    names = generator.public.vocabulary
     has = {n for n, v in zip(names, records["observed"][0].tolist(), strict=False) if v}
     lacks = {n for n, v in zip(names, records["excluded"][0].tolist(), strict=False) if v}
     assert has == {leaf, tiny.parent(leaf), tiny.SYSTEMS[0]} & set(names)
@@ -406,13 +453,16 @@ def test_pyro_s_nuts_is_told_what_the_closed_form_is_told():
 def test_a_patient_s_combined_marks_are_their_own(generator: PhenotypeBayes, real: Cohort):
     records = generator.encode(real)
     asked = tuple(
-        Strategy(np.eye(len(generator.public.of(i)))[:5], np.full(len(generator.public.of(i)), 0.5)) for i in range(3)
+        Strategy(
+            np.eye(len(generator.public.of(i)))[:5], np.full(len(generator.public.of(i)), 0.5), generator.public.of(i)
+        )
+        for i in range(3)
     )
     question = questions.Question(np.ones((3, 5)), 1.0, asked)
     everyone = generator._combined(records, "observed", question)
     fewer = generator._combined({k: v[1:] for k, v in records.items()}, "observed", question)
     assert torch.equal(everyone[1:], fewer)
-    assert torch.equal(everyone[0], records["observed"][0, :5] - 0.5)
+    assert torch.equal(everyone[0], records["observed"][0, generator.public.of(0)[:5]] - 0.5)
     nobody = generator._combined({**records, "disease": torch.full((300,), -1)}, "observed", question)
     assert not nobody.any()
 
@@ -533,12 +583,12 @@ def test_ends_and_closure_are_inverse():
 
 def test_the_plan_can_say_in_advance_what_more_patients_or_less_noise_add(generator: PhenotypeBayes):
     public = generator.public
-    usual = foretell(public, 300, 2.0)
+    usual = foretell(public, 300, 2.0, 0.4)
     assert usual.each == 100
     assert usual.before > usual.after
-    assert usual.after > foretell(public, 3000, 2.0).after
-    assert usual.after > foretell(public, 300, 0.5).after
-    assert foretell(public, 300, 1e6).after == pytest.approx(usual.before, rel=0.01)
+    assert usual.after > foretell(public, 3000, 2.0, 0.4).after
+    assert usual.after > foretell(public, 300, 0.5, 0.4).after
+    assert foretell(public, 300, 1e6, 0.4).after == pytest.approx(usual.before, rel=0.01)
 
 
 def test_what_is_foretold_names_the_bare_diseases_and_needs_no_patient(generator: PhenotypeBayes):

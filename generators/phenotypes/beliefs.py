@@ -14,6 +14,8 @@ from generators.phenotypes.public import Public
 
 Floats = NDArray[np.float64]
 
+CONCENTRATION = 2.0
+"""Frequencies about what is expected of them are Beta with this many patients' worth of certainty (found on simulated ones)."""
 USUAL = Frailty(1.2, 1.2)
 """What is expected of patients of one disease: described very unequally, with systems that go together."""
 
@@ -23,7 +25,7 @@ class Beliefs:
     """Args:
     sizes: [diseases] patients of each, and `unsure` their standard deviation.
     observed, excluded: posterior of each (disease, term) in `Public.asked`, in its order; facts: of each (disease, fact).
-    levels: what is believed of each level of evidence, for observed and excluded terms: all that is known of terms not asked.
+    rest: [diseases, vocabulary] expected frequencies of observed and excluded terms: all that is known of terms not asked.
     frailties: of observed and excluded terms.
     """
 
@@ -32,18 +34,18 @@ class Beliefs:
     observed: Posterior
     excluded: Posterior
     facts: Posterior
-    levels: tuple[Levels, Levels]
+    rest: tuple[Floats, Floats]
     frailties: tuple[Frailty, Frailty] = (USUAL, USUAL)
 
     def terms(self, status: str) -> Posterior:
         """`observed` or `excluded`."""
         return self.excluded if status == "excluded" else self.observed
 
-    def with_terms(self, status: str, posterior: Posterior, levels: Levels) -> Beliefs:
-        """The same with another posterior of one status."""
-        if status == "excluded":
-            return replace(self, excluded=posterior, levels=(self.levels[0], levels))
-        return replace(self, observed=posterior, levels=(levels, self.levels[1]))
+    def with_terms(self, status: str, posterior: Posterior, rest: Floats | None = None) -> Beliefs:
+        """The same with another posterior of one status, and with other expectations of what is not asked."""
+        k = int(status == "excluded")
+        both = self.rest if rest is None else (rest, self.rest[1]) if k == 0 else (self.rest[0], rest)
+        return replace(self, rest=both, observed=posterior) if k == 0 else replace(self, rest=both, excluded=posterior)
 
 
 def prior(public: Public, patients: int) -> Beliefs:
@@ -56,8 +58,13 @@ def prior(public: Public, patients: int) -> Beliefs:
         Posterior.of(level, levels[0]),
         Posterior.of(level, levels[1]),
         Posterior.of(public.fact_level.ravel(), Levels(public.fact)),
-        levels,
+        (levels[0].mean[public.levels], levels[1].mean[public.levels]),
     )
+
+
+def spread(mean: Floats) -> Floats:
+    """[...] variance of a frequency of which no more than its expectation is known."""
+    return np.asarray(mean * (1 - mean) / (CONCENTRATION + 1))
 
 
 def profile(public: Public, now: Beliefs, i: int) -> Profile:
@@ -83,8 +90,8 @@ def _given_not(excluded: Floats, observed: Floats) -> Floats:
 
 def _frequencies(public: Public, now: Beliefs, i: int, status: str) -> tuple[Floats, Floats]:
     """([vocabulary] mean, variance) of one disease's frequencies."""
-    rest = now.levels[status == "excluded"]
-    mean, variance = rest.mean[public.levels[i]], rest.variance[public.levels[i]]
+    mean = now.rest[status == "excluded"][i].astype(np.float64)
+    variance = np.maximum(spread(mean), 1e-8)
     asked = Posterior(now.terms(status).mass[public.rows_of(i)])
     mean[public.of(i)], variance[public.of(i)] = asked.mean, asked.variance
     return mean, variance

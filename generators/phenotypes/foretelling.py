@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from generators.phenotypes.beliefs import prior
-from generators.phenotypes.learning import known
+from generators.phenotypes.learning import known, observed_question
 from generators.phenotypes.public import Public
-from generators.phenotypes.strategy import strategy, told
+from generators.phenotypes.strategy import Strategy, told
 
 _STANDING = 8
 """Diseases that stand for all, from the best to the least annotated."""
@@ -26,20 +26,23 @@ class Forecast:
     each: float
 
 
-def foretell(public: Public, patients: int, noise_multiplier: float) -> Forecast:
-    """What the question about observed terms will tell of a disease of average size.
+def foretell(public: Public, patients: int, noise_multiplier: float, quantile: float) -> Forecast:
+    """What the question about observed terms will tell of a disease of average size, likeness to public diseases left aside.
 
     Args:
         noise_multiplier: of the charge on observed terms; 0 without privacy.
+        quantile: of the norms of simulated patients at which they are clipped.
     """
-    n = float(prior(public, patients).sizes.mean())
+    now = prior(public, patients)
+    n = float(now.sizes.mean())
+    question = observed_question(public, now, quantile)
+    noise = max(noise_multiplier, 1e-3) * question.clip_norm / n
     rows = np.argsort(public.strength[:, 2], kind="stable")
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _STANDING).astype(int))]
     before, after = [], []
     for i in chosen.tolist():
-        knows = known(public, i, "observed")
-        noise = max(noise_multiplier, 1e-3) / n
-        asked = strategy(knows, noise)
+        knows, terms = known(public, i, "observed"), public.of(i)
+        asked = Strategy(question.strategies[i].directions[:, terms], knows.mean)
         _, spread = told(knows, asked, np.zeros(len(asked.directions)), noise, n, 0.0)
         variance, likely = np.diag(knows.unsure), knows.mean >= _LIKELY
         before.append(np.sqrt(variance[likely]).mean())

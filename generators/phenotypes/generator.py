@@ -25,10 +25,19 @@ from generators.phenotypes.assembly import assemble
 from generators.phenotypes.beliefs import Beliefs, closed_down, prior
 from generators.phenotypes.breadth import BREADTH_CLIP, BREADTH_WIDTH, breadth, learn_frailties
 from generators.phenotypes.foretelling import foretell
-from generators.phenotypes.learning import learn_facts, learn_terms, terms_question
-from generators.phenotypes.posterior import Levels, Posterior
+from generators.phenotypes.learning import (
+    learn_exactly,
+    learn_excluded,
+    learn_facts,
+    learn_observed,
+    likened,
+    observed_question,
+    terms_question,
+)
+from generators.phenotypes.posterior import Posterior
 from generators.phenotypes.predictive import log_predictive
 from generators.phenotypes.profiles import Frailty, closed, ends
+from generators.phenotypes.public import Public
 from generators.phenotypes.questions import Answer, Question, facts_question
 from generators.phenotypes.settings import Settings
 from privacy.charges import Charge
@@ -63,7 +72,8 @@ class PhenotypeBayes:
                 "generators.phenotypes: needs the table phenotypes, and diseases: a column of patients with role: disease, or "
                 "one entry in knowledge.diseases"
             )
-        self._public: public.Public | None = None
+        self._pristine: Public | None = None
+        self._public: Public | None = None
         self._beliefs: Beliefs | None = None
 
     # What is public ----------------------------------------------------------------------------------------------------------
@@ -78,7 +88,7 @@ class PhenotypeBayes:
         """For the plan: how much patients of this number will add to public knowledge at these charges, from public numbers."""
         public_ = public.made(self.dictionary, self.settings)
         noise = next(c.noise_multiplier for c in charges if c.name == f"phenotypes/{_CHARGES[2]}")
-        said = foretell(public_, declared_patients, noise)
+        said = foretell(public_, declared_patients, noise, self.settings.clip_quantile)
         bare = int((public_.strength[:, 2] == 0).sum())
         return [
             f"phenotypes: {bare} of {len(self.diseases)} diseases have no public annotation that is free of this cohort's "
@@ -93,13 +103,14 @@ class PhenotypeBayes:
         if not (folder / "public.safetensors").exists():
             folder.mkdir(parents=True, exist_ok=True)
             public.write(public.made(self.dictionary, self.settings), folder)
-        self._public = public.read(folder)
+        self._pristine = self._public = public.read(folder)
         self._beliefs = prior(self._public, self.dictionary.declared_patients)
         progress("public knowledge of phenotypes", 1, 1)
 
     @property
-    def public(self) -> public.Public:
-        """Public knowledge. Raises WorkspaceError before `pretrain` or `load`."""
+    def public(self) -> Public:
+        """Public knowledge, and (after `fit`) the terms of each disease that its patients made likely. Raises WorkspaceError
+        before `pretrain` or `load`."""
         if self._public is None:
             raise WorkspaceError("generators.phenotypes: nothing is known yet; pretrain or load it first")
         return self._public
@@ -114,21 +125,19 @@ class PhenotypeBayes:
     # Patients ----------------------------------------------------------------------------------------------------------------
     def encode(self, cohort: Cohort) -> dict[str, torch.Tensor]:
         """`disease` [patients] (-1 for an unknown one), `facts` [patients, facts], `breadth` [patients, bins], and `observed`
-        and `excluded` [patients, terms of the disease], closed over the ontology."""
+        and `excluded` [patients, vocabulary], closed over the ontology; of an unknown disease, none."""
         known = self.public
         disease = self._disease_of(cohort)
         marked = self._marked(cohort)
-        out = {k: np.zeros((len(cohort), known.terms.shape[1]), dtype=np.float32) for k in ("observed", "excluded")}
+        rows = np.flatnonzero(disease >= 0)
+        has = closed(marked["observed"][rows], known.implies)
+        stated = marked["excluded"][rows] & ~has
+        out = {k: np.zeros((len(cohort), len(known.vocabulary)), dtype=np.float32) for k in ("observed", "excluded")}
+        out["observed"][rows] = has
+        out["excluded"][rows] = closed_down(stated, has, known.implies)
         spread = np.zeros((len(cohort), BREADTH_WIDTH))
-        for i in range(len(known.diseases)):
-            rows = np.flatnonzero(disease == i)
-            terms = known.of(i)
-            has = closed(marked["observed"][rows], known.implies)
-            stated = marked["excluded"][rows] & ~has
-            out["observed"][rows, : len(terms)] = has[:, terms]
-            out["excluded"][rows, : len(terms)] = closed_down(stated, has, known.implies)[:, terms]
-            both = (ends(has, known.implies), ends(stated, known.excludes))
-            spread[rows] = np.concatenate([breadth(m, known.system) for m in both], axis=1)
+        both = (ends(has, known.implies), ends(stated, known.excludes))
+        spread[rows] = np.concatenate([breadth(m, known.system) for m in both], axis=1)
         return {
             "disease": torch.from_numpy(disease),
             "facts": torch.from_numpy(facts.encode(cohort)),
@@ -168,31 +177,43 @@ class PhenotypeBayes:
 
     def fit(self, session: Session, seed: int, progress: Progress) -> None:
         """Everything learnt from patients: four sums, each over all of them, each patient's in their own disease."""
-        known = self.public
+        if self._pristine is None:
+            raise WorkspaceError("generators.phenotypes: nothing is known yet; pretrain it first")
+        known, count = self._pristine, self.settings.terms
         now = prior(known, session.declared_patients)
         progress("counts of phenotypes", 0, 4)
-        answer = self._ask(session, "facts", facts_question(len(known.diseases)))
-        now = learn_facts(known, now, answer)
+        now = learn_facts(known, now, self._ask(session, "facts", facts_question(len(known.diseases))))
         progress("counts of phenotypes", 1, 4)
         breadth_ = self._ask(session, "breadth", Question(np.ones(BREADTH_WIDTH), BREADTH_CLIP))
         progress("counts of phenotypes", 2, 4)
-        answers = {s: self._ask(session, s, self._terms(session, now, s)) for s in ("observed", "excluded")}
-        progress("counts of phenotypes", 3, 4)
-        for turn in range(2):  # the second time, of patients as unequal as they are
-            for status, answer in answers.items():
-                now = learn_terms(known, now, status, answer)
-            now = learn_frailties(known, now, breadth_) if turn == 0 else now
-        self._beliefs = now
+        if session.private:
+            known, now = self._learn_terms(session, now, breadth_)
+        else:
+            everything = Question(np.ones((len(known.diseases), len(known.vocabulary))), np.inf)
+            counts = {s: self._ask(session, s, everything).values for s in ("observed", "excluded")}
+            known, now = learn_exactly(known, now, counts, count)
+            now = learn_frailties(known, now, breadth_)
+        self._public, self._beliefs = known, now
         progress("counts of phenotypes", 4, 4)
 
-    def _terms(self, session: Session, now: Beliefs, status: str) -> Question:
-        if not session.private:
-            return Question(np.ones(self.public.terms.shape), np.inf)
-        loud = session.charge(f"phenotypes/{status}").noise_multiplier
-        return terms_question(self.public, now, status, loud, self.settings.clip_quantile)
+    def _learn_terms(self, session: Session, now: Beliefs, breadth_: Answer) -> tuple[Public, Beliefs]:
+        assert self._pristine is not None
+        quantile = self.settings.clip_quantile
+        observed = self._ask(session, "observed", observed_question(self._pristine, now, quantile))
+        known, now = likened(self._pristine, now, observed, self.settings.terms)
+        now = learn_observed(known, now, observed)
+        loud = session.charge("phenotypes/excluded").noise_multiplier
+        excluded = self._ask(session, "excluded", terms_question(known, now, "excluded", loud, quantile))
+        now = learn_frailties(known, learn_excluded(known, now, excluded), breadth_)
+        return known, learn_excluded(
+            known, learn_observed(known, now, observed), excluded
+        )  # of patients as unequal as they are
 
     def _ask(self, session: Session, name: str, question: Question) -> Answer:
         """The noisy sum over patients; without privacy the exact one, by `reveal`."""
+        charge, shape = f"phenotypes/{name}", question.weights.shape
+        if not session.private:
+            return Answer(self._counted(session.reveal(), name) * question.weights, 0.0, question)
 
         def statistic(records: Records) -> torch.Tensor:
             if question.strategies:
@@ -200,11 +221,17 @@ class PhenotypeBayes:
             vectors = records[name] if name == "breadth" else self._beside(records, records[name])
             return vectors * torch.from_numpy(question.weights).to(vectors).flatten()
 
-        charge, shape = f"phenotypes/{name}", question.weights.shape
-        if not session.private:
-            return Answer(statistic(session.reveal()).double().sum(dim=0).numpy().reshape(shape), 0.0, question)
         values = session.sum(statistic, question.clip_norm, charge).numpy().reshape(shape)
         return Answer(values, session.error(charge, question.clip_norm) * session.expected(charge), question)
+
+    def _counted(self, records: Records, name: str) -> np.ndarray:
+        """[diseases, numbers] sums over the patients of each disease; of `breadth` [numbers] over all."""
+        vectors = records[name].double()
+        if name == "breadth":
+            return vectors.sum(dim=0).numpy()
+        mine = records["disease"] >= 0
+        sums = torch.zeros((len(self.public.diseases), vectors.shape[1]), dtype=torch.float64)
+        return sums.index_add_(0, records["disease"][mine], vectors[mine]).numpy()
 
     def _beside(self, records: Records, mine: torch.Tensor) -> torch.Tensor:
         """[patients, diseases x numbers] a patient's numbers in the place of their disease, zero in all others."""
@@ -220,7 +247,7 @@ class PhenotypeBayes:
             rows = (records["disease"] == i).nonzero()[:, 0]
             if i >= 0:
                 asked = question.strategies[i]
-                marks = records[name][rows, : len(asked.centre)].double().numpy()
+                marks = records[name][rows][:, asked.terms].double().numpy()
                 vectors = torch.from_numpy(asked.vectors(marks)).to(out)
                 out[rows.unsqueeze(1), torch.arange(vectors.shape[1])] = vectors
         return out
@@ -255,23 +282,23 @@ class PhenotypeBayes:
         now = self.beliefs
         public.write(self.public, folder)
         masses = {k: getattr(now, k).mass.astype(np.float32) for k in ("observed", "excluded", "facts")}
-        levels = {"levels_observed": now.levels[0].weights, "levels_excluded": now.levels[1].weights}
-        write_durably(folder / "beliefs.safetensors", save({"sizes": now.sizes, **masses, **levels}))
+        rest = {f"rest_{k}": v.astype(np.float32) for k, v in zip(("observed", "excluded"), now.rest, strict=True)}
+        write_durably(folder / "beliefs.safetensors", save({"sizes": now.sizes, **masses, **rest}))
         numbers = {"unsure": now.unsure, "frailties": [vars(f) for f in now.frailties]}
         write_durably(folder / "beliefs.json", json.dumps(numbers, allow_nan=False).encode())
 
     def load(self, folder: Path) -> None:
         """What `save` wrote."""
-        self._public = public.read(folder)
+        self._pristine = self._public = public.read(folder)
         try:
             arrays = load((folder / "beliefs.safetensors").read_bytes())
             numbers = json.loads((folder / "beliefs.json").read_text(encoding="utf-8"))
             masses = {k: Posterior(arrays[k].astype(np.float64)) for k in ("observed", "excluded", "facts")}
-            levels = Levels(arrays["levels_observed"]), Levels(arrays["levels_excluded"])
+            rest = (arrays["rest_observed"], arrays["rest_excluded"])
             first, second = (Frailty(**f) for f in numbers["frailties"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             raise WorkspaceError(f"{folder}: the model is missing or corrupt. Start a new run") from None
-        self._beliefs = Beliefs(arrays["sizes"], numbers["unsure"], **masses, levels=levels, frailties=(first, second))
+        self._beliefs = Beliefs(arrays["sizes"], numbers["unsure"], **masses, rest=rest, frailties=(first, second))
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from generators.phenotypes import facts
 from generators.phenotypes.calibration import assumed, calibrate
 from generators.phenotypes.catalogue import Catalogue, build, directions
 from generators.phenotypes.evidence import Evidence, gather
+from generators.phenotypes.likeness import axes
 from generators.phenotypes.posterior import Levels
 from generators.phenotypes.settings import Settings
 from privacy.files import write_durably
@@ -34,6 +35,8 @@ Ints = NDArray[np.int64]
 
 FACTORS = 40
 """Directions in which diseases differ that are kept."""
+_SAYING = 3.0
+"""Expected terms, with their ancestors, below which a public disease is not asked."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Public:
     ancestry: [pairs, 2] positions (term, it or an ancestor of it) within the vocabulary.
     system: [vocabulary] organ system.
     directions: [vocabulary, factors] in which public diseases differ, each as long as they do.
+    axes: [vocabulary, axes] directions of the question that all diseases are asked (`likeness`), about `centre` [vocabulary].
+    others, others_at: public diseases outside the cohort: frequencies, and their [entries, 2] (public disease, term).
     observed, excluded: [levels, hypotheses] what is believed of each level.
     fact_level: [diseases, facts]; fact: [fact levels, hypotheses].
     strength: [diseases, 4] annotation rows, and rows that count patients: before and after those were left out that cite the
@@ -63,6 +68,10 @@ class Public:
     ancestry: Ints
     system: Ints
     directions: Floats
+    axes: Floats
+    centre: Floats
+    others: Floats
+    others_at: Ints
     observed: Floats
     excluded: Floats
     fact_level: Ints
@@ -90,6 +99,21 @@ class Public:
         """[terms, terms] the closure within one disease."""
         terms = self.of(disease)
         return self.implies[terms][:, terms].tocsr()
+
+    @cached_property
+    def alike(self) -> sparse.csr_array:
+        """[public diseases, vocabulary] how often their patients have each term."""
+        shape = (int(self.others_at[:, 0].max(initial=-1)) + 1, len(self.vocabulary))
+        return sparse.csr_array(
+            (self.others.astype(np.float64), (self.others_at[:, 0], self.others_at[:, 1])), shape=shape
+        )
+
+    def asking(self, likely: Floats, count: int) -> Public:
+        """The same, with other terms asked of each disease: the `count` that are most `likely` [diseases, vocabulary], and all
+        their ancestors."""
+        best = np.argsort(-likely, axis=1, kind="stable")[:, :count]
+        terms, level = _laid([np.flatnonzero(self.implies[row].sum(axis=0) > 0) for row in best], self.levels)
+        return replace(self, terms=terms, level=level)
 
     @cached_property
     def _starts(self) -> Ints:
@@ -159,19 +183,36 @@ def _assemble(
     strength: Ints,
 ) -> Public:
     union = np.unique(np.concatenate(chosen))
-    width = max(map(len, chosen))
-    terms, level = (np.full((len(diseases), width), -1, dtype=np.int64) for _ in range(2))
-    for i, (columns, known) in enumerate(zip(chosen, evidence, strict=True)):
-        terms[i, : len(columns)] = np.searchsorted(union, columns)
-        level[i, : len(columns)] = known.level[columns]
     inside = catalogue.closure[union][:, union].tocoo()
     vocabulary = tuple(catalogue.terms[j] for j in union)
+    levels = np.stack([e.level[union] for e in evidence])
+    usual = believed[0].mean[levels].mean(axis=0)
+    others = _others(catalogue, frozenset(diseases), union)
+    at = others.tocoo()
     return Public(
-        diseases, vocabulary, catalogue.ontology.version, terms, level, np.stack([e.level[union] for e in evidence]),
-        np.stack([inside.row, inside.col], axis=1).astype(np.int64), _systems(vocabulary, catalogue.ontology),
-        directions(catalogue.frequency, FACTORS)[union],
-        believed[0].weights, believed[1].weights, facts_[0], facts_[1].weights, strength,
+        diseases, vocabulary, catalogue.ontology.version, *_laid([np.searchsorted(union, c) for c in chosen], levels),
+        levels=levels, ancestry=np.stack([inside.row, inside.col], axis=1).astype(np.int64),
+        system=_systems(vocabulary, catalogue.ontology), directions=directions(catalogue.frequency, FACTORS)[union],
+        axes=axes(others.toarray(), usual).astype(np.float32), centre=usual, others=at.data.astype(np.float32),
+        others_at=np.stack([at.row, at.col], axis=1).astype(np.int64), observed=believed[0].weights,
+        excluded=believed[1].weights, fact_level=facts_[0], fact=facts_[1].weights, strength=strength,
     )  # fmt: skip
+
+
+def _laid(chosen: list[Ints], levels: Ints) -> tuple[Ints, Ints]:
+    """(`terms`, `level`) of diseases with these terms each."""
+    terms, level = (np.full((len(chosen), max(map(len, chosen))), -1, dtype=np.int64) for _ in range(2))
+    for i, columns in enumerate(chosen):
+        terms[i, : len(columns)] = columns
+        level[i, : len(columns)] = levels[i, columns]
+    return terms, level
+
+
+def _others(catalogue: Catalogue, declared: frozenset[str], columns: Ints) -> sparse.csr_array:
+    """[public diseases, columns] frequencies of the diseases outside the cohort that say more than a term or two."""
+    rows = [i for disease, i in catalogue.diseases.items() if disease not in declared]
+    found: sparse.csr_array = catalogue.frequency[rows][:, columns].tocsr()
+    return found[np.asarray(found.sum(axis=1)).ravel() > _SAYING]
 
 
 def _systems(vocabulary: tuple[str, ...], ontology: Ontology) -> Ints:

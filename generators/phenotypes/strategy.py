@@ -55,10 +55,12 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Strategy:
-    """`directions` [questions, terms] of marks about their `centre` [terms]."""
+    """`directions` [questions, terms] of marks about their `centre` [terms]; `terms` are their positions in the vocabulary, where
+    the marks are those of a whole patient."""
 
     directions: Floats
     centre: Floats
+    terms: Ints | None = None
 
     def vectors(self, marks: Floats | NDArray[np.bool_]) -> Floats:
         """[patients, questions] what each patient adds."""
