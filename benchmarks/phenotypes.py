@@ -118,10 +118,10 @@ def _commonest(terms: int) -> np.ndarray:
     return np.argsort(-build(read_ontology(), read_annotations()).background)[:terms]
 
 
-def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndarray:
-    """[terms] prevalence in SDV's GaussianCopula (no privacy) on the disease's most frequent terms."""
+def sdv_model(name: str, train: Profiles, disease: str, columns: int = 60) -> np.ndarray:
+    """[terms] prevalence in a synthesizer of SDV (no privacy) on the disease's most frequent terms."""
+    from sdv import single_table
     from sdv.metadata import Metadata
-    from sdv.single_table import GaussianCopulaSynthesizer
 
     rows = train.observed[train.rows[disease]]
     frequent = np.argsort(-np.asarray(rows.mean(axis=0)).ravel(), kind="stable")[:columns]
@@ -129,9 +129,9 @@ def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndar
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metadata = Metadata.detect_from_dataframes({"table": table})
-        for name in table:
-            metadata.update_column(column_name=name, sdtype="boolean")
-        synthesizer = GaussianCopulaSynthesizer(metadata)
+        for column in table:
+            metadata.update_column(column_name=column, sdtype="boolean")
+        synthesizer = getattr(single_table, f"{name}Synthesizer")(metadata)
         synthesizer.fit({"table": table})
         drawn = synthesizer.sample(num_rows=EACH)
     drawn = drawn["table"] if isinstance(drawn, dict) else drawn
@@ -140,7 +140,7 @@ def gaussian_copula(train: Profiles, disease: str, columns: int = 60) -> np.ndar
     return prevalence
 
 
-MST = """
+SMARTNOISE = """
 import json, sys, warnings
 import pandas as pd
 from snsynth import Synthesizer
@@ -148,14 +148,15 @@ warnings.simplefilter("ignore")
 job = json.load(sys.stdin)
 for name, rows in job["tables"].items():
     table = pd.DataFrame(rows, columns=[f"t{j}" for j in range(len(rows[0]))])
-    made = Synthesizer.create("mst", epsilon=job["epsilon"], delta=job["delta"], verbose=False)
+    made = Synthesizer.create(job["method"], epsilon=job["epsilon"], delta=job["delta"], verbose=False)
     made.fit(table, categorical_columns=list(table.columns), preprocessor_eps=0.0)
-    print(json.dumps([name, made.sample(job["each"]).astype(float).mean().tolist()]), flush=True)
+    print("row " + json.dumps([name, made.sample(job["each"]).astype(float).mean().tolist()]), flush=True)
 """
 
 
-def mst(
+def smartnoise(
     python: str,
+    method: str,
     train: Profiles,
     generator: PhenotypeBayes,
     diseases: list[str],
@@ -163,8 +164,8 @@ def mst(
     delta: float,
     terms: int = 12,
 ) -> dict[str, np.ndarray]:
-    """[terms] prevalence of each disease in MST (smartnoise-synth, in an environment of its own) on its `terms` likeliest terms
-    by public knowledge; the others are zero."""
+    """[terms] prevalence of each disease in MST or AIM (smartnoise-synth, in an environment of its own) on its `terms` likeliest
+    terms by public knowledge; the others are zero."""
     columns, tables = {}, {}
     place = {t: j for j, t in enumerate(train.terms)}
     likely = prior(generator.public, 1).observed.mean
@@ -173,13 +174,14 @@ def mst(
         best = np.argsort(-likely[generator.public.rows_of(i)], kind="stable")[:terms]
         columns[disease] = [place[generator.public.vocabulary[j]] for j in generator.public.of(i)[best]]
         tables[disease] = train.observed[train.rows[disease]][:, columns[disease]].toarray().astype(int).tolist()
-    job = json.dumps({"tables": tables, "epsilon": epsilon, "delta": delta, "each": EACH})
-    done = subprocess.run([python, "-c", MST], input=job, capture_output=True, text=True, check=True)
+    job = json.dumps({"method": method, "tables": tables, "epsilon": epsilon, "delta": delta, "each": EACH})
+    done = subprocess.run([python, "-c", SMARTNOISE], input=job, capture_output=True, text=True, check=True)
     found = {}
     for line in done.stdout.splitlines():
-        name, means = json.loads(line)
-        found[name] = np.zeros(len(train.terms))
-        found[name][columns[name]] = means
+        if line.startswith("row "):
+            name, means = json.loads(line.removeprefix("row "))
+            found[name] = np.zeros(len(train.terms))
+            found[name][columns[name]] = means
     return found
 
 
@@ -248,15 +250,23 @@ def coverage_rows(rows: Rows, generator: PhenotypeBayes, setting: str, test: Pro
         )
 
 
-def mst_rows(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, python: str) -> None:
-    """MST on the ten diseases, the first seed."""
+def baseline_rows(
+    rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, name: str, python: str | None
+) -> None:
+    """One baseline on the ten diseases, the first seed: `CTGAN` of SDV, or `mst` or `aim` of smartnoise-synth."""
     train, test = (profiles_of(c, dictionary, read_ontology()) for c in halves(cohort, 0))
+    sizes, chosen = {d: len(r) for d, r in train.rows.items()}, ten(cohort)
+    if name == "CTGAN":
+        drawn = {d: sdv_model(name, train, d) for d in chosen}
+        prevalence_rows(rows, f"sdv {name}", "no privacy", test, drawn.__getitem__, chosen, sizes)
+        return
     generator = PhenotypeBayes(dictionary, {})
     generator.pretrain(0, cache, lambda *_: None)
-    sizes = {d: len(r) for d, r in train.rows.items()}
     for epsilon in EPSILONS:
-        found = mst(python, train, generator, ten(cohort), epsilon, default_delta(dictionary.declared_patients))
-        prevalence_rows(rows, "smartnoise MST", f"epsilon {epsilon:g}", test, found.__getitem__, ten(cohort), sizes)
+        delta = default_delta(dictionary.declared_patients)
+        found = smartnoise(python or sys.executable, name, train, generator, chosen, epsilon, delta)
+        system = f"smartnoise {name.upper()}"
+        prevalence_rows(rows, system, f"epsilon {epsilon:g}", test, found.__getitem__, chosen, sizes)
 
 
 def one_seed(
@@ -289,7 +299,7 @@ def one_seed(
         print(f"seed {seed}: {setting}", file=sys.stderr, flush=True)
         save()
     if sdv:
-        copulas = {d: gaussian_copula(real_train, d) for d in chosen}
+        copulas = {d: sdv_model("GaussianCopula", real_train, d) for d in chosen}
         prevalence_rows(rows, "sdv GaussianCopula", "no privacy", real_test, copulas.__getitem__, chosen, sizes)
 
 
@@ -341,7 +351,7 @@ def summary(rows: Rows, seeds: list[int]) -> list[dict[str, Any]]:
         found.append({"system": system, "setting": setting, "metric": metric, "value": float(values.mean()),
                       "low": float(np.quantile(means, 0.025)), "high": float(np.quantile(means, 0.975)),
                       "n": len(values), "patients": float(np.mean([n for _, n in measured])),
-                      "seeds": seeds[:1] if system.startswith("smartnoise") else seeds}
+                      "seeds": seeds}
                      | ({"each": values.tolist()} if len(values) == len(seeds) > 1 else {}))  # fmt: skip
     return found
 
@@ -356,7 +366,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="one seed, without SDV")
-    parser.add_argument("--mst", help="the Python of an environment with smartnoise-synth")
+    parser.add_argument("--baseline", choices=["CTGAN", "mst", "aim"], help="this baseline alone, on the first seed")
+    parser.add_argument("--python", help="the Python of an environment with smartnoise-synth, for mst and aim")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--own", action="store_true", help="without SDV")
     parser.add_argument(
@@ -374,18 +385,21 @@ def main() -> None:
     seeds = list(range(1 if arguments.quick else arguments.seeds))
     with tempfile.TemporaryDirectory() as folder:
         facts = list(strength(dictionary, cohort, Path(folder)))
-        if arguments.mst:
-            mst_rows(rows, cohort, dictionary, Path(folder), arguments.mst)
+        if arguments.baseline:
+            baseline_rows(rows, cohort, dictionary, Path(folder), arguments.baseline, arguments.python)
+            seeds = seeds[:1]
 
         def save() -> list[dict[str, Any]]:
-            results = facts + summary(rows | paired(rows), seeds[: seed + 1])
+            results = facts + summary(rows | paired(rows), seeds[: done + 1])
             results += carried(before, results)
             if arguments.json:
                 command = "python " + " ".join(sys.argv)
                 arguments.json.write_text(json.dumps({"command": command, "rows": results}, indent=1) + "\n")
             return results
 
-        for seed in seeds:
+        done = 0
+        for seed in [] if arguments.baseline else seeds:
+            done = seed
             one_seed(rows, cohort, dictionary, Path(folder), seed, not arguments.quick and not arguments.own, save)
         results = save()
     for r in results:
