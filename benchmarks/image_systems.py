@@ -203,6 +203,7 @@ SYSTEMS: dict[tuple[str, str], System] = {
     **{("moments alone", f"epsilon {e:g}"): moments_alone(e) for e in EPSILONS},
     **{("DP class means and noise", f"epsilon {e:g}"): floor(floors.class_means, e) for e in EPSILONS},
     **{(OURS, f"epsilon {e:g}"): ours(e) for e in reversed(EPSILONS)},
+    (OURS, "epsilon 10, all 1,000 steps"): ours(10.0, pretrain_steps=1000),
     **{("DP-MERF", f"epsilon {e:g}"): floor(floors.merf, e) for e in EPSILONS},
     (OURS, "public phantoms alone, epsilon 0"): ours(0.0, public=True),
     **{(OURS, f"epsilon {e:g}, public phantoms"): ours(e, public=True) for e in reversed(EPSILONS)},

