@@ -172,9 +172,12 @@ class _Trial:
                 f"Predicting {self.what}: a model that learnt from synthetic patients reaches {called} of "
                 f"{rate.value:.2f} on {len(truth)} real patients{events}; learnt from real patients it reaches {best:.2f}."
             )
+        share = (
+            f"{rate.value:.0%} of the loss is" if rate.value >= 0 else "none of the loss (less than by a constant) is"
+        )
         return (
-            f"Predicting {self.what}: {rate.value:.0%} of the loss is explained by a model that learnt from synthetic patients, "
-            f"{best:.0%} by one that learnt from real ones."
+            f"Predicting {self.what}: {share} explained by a model that learnt from synthetic patients, {best:.0%} by one that "
+            "learnt from real ones."
         )
 
     def _calibration(self, truth: pd.DataFrame, made: Floats, ceiling: Floats) -> list[Finding]:

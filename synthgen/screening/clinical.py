@@ -33,7 +33,7 @@ def _flags(rule: Rule, rows: pd.DataFrame, patients: int) -> Iterator[Flag]:
         when = f" at day {int(cells['day'])}" if "day" in cells and not pd.isna(cells["day"]) else ""
         values = {name: _plain(cells[name]) for name in shown}
         said = ", ".join(f"{name} {value}" for name, value in values.items())
-        more = f", and at {count - 1} other visits" if count > 1 else ""
+        more = f", and at {count - 1} other visit{'s' if count > 2 else ''}" if count > 1 else ""
         yield Flag(
             str(patient),
             f"rule {rule.name}",
