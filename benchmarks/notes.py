@@ -300,6 +300,9 @@ def main() -> None:
     parser.add_argument(
         "--reports", type=int, metavar="PATIENTS", help="instead: so many real radiology reports learnt from"
     )
+    parser.add_argument(
+        "--cache", type=Path, help="where pretrained weights are kept and found; else they are made anew"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.smollm2 or chosen.canaries:
@@ -315,7 +318,8 @@ def main() -> None:
             cohort = cohort.of(list(cohort.ids)[: 2 * chosen.reports])
         with tempfile.TemporaryDirectory() as folder:  # so that pretraining is measured, too
             cohort = read_cohort(FOLDER, dictionary) if cohort is None else cohort
-            rows += run(dictionary, cohort, 1 if chosen.quick else chosen.splits, chosen.quick, Path(folder))
+            splits, cache = 1 if chosen.quick else chosen.splits, chosen.cache or Path(folder)
+            rows += run(dictionary, cohort, splits, chosen.quick, cache)
     for row in rows:
         print(f"{row['system']:30} {row['setting']:18} {row['metric']:45} {row['value']:10.3f}")
     if chosen.json:
