@@ -4,8 +4,8 @@
 
 Parts: `liars` (each lie end to end, and honest seeds), `mu` (the canary audit at sigma and less), `peers` (all attacks on what
 peers made of PBC, with a bootstrap copy and fresh real patients; needs $SYNTHGEN_SHARED), `one_run` (canary patients on PBC),
-`cost` and `cost_deep` (the audit stage of the demo by depth; `deep` takes long). Rows {system, setting, metric, value, low, high, n, seeds}; with `--part` only
-that part's rows are replaced in the file.
+`cost` and `cost_deep` (the audit stage of the demo by depth; `deep` takes long). Rows {system, setting, metric, value, low, high,
+n, seeds}; with `--part` only that part's rows are replaced in the file.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def peers(quick: bool) -> Iterator[Row]:
     for name in names[:4] if quick else names:
         kind = "long" if (folder / "synthetic" / name / "long.csv").exists() else "static"
         made = _cohort(folder / "synthetic" / name / f"{kind}.csv", known, "synthetic")
-        halves = [_cohort(folder / "split" / f"{half}_{kind}.csv", known, "real") for half in ("train", "holdout")]
-        yield from _attacked(name, kind, known, *halves, made)
+        one, other = (_cohort(folder / "split" / f"{half}_{kind}.csv", known, "real") for half in ("train", "holdout"))
+        yield from _attacked(name, kind, known, one, other, made)
 
 
 def _known_answers(train: Cohort, holdout: Cohort, known: Dictionary) -> Iterator[Row]:

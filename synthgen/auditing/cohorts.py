@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from synthgen.auditing.exposed import exposed
 from synthgen.auditing.notes import audit_notes
-from synthgen.auditing.risks import audit_risks, subgroups
+from synthgen.auditing.risks import audit_risks
+from synthgen.auditing.subgroups import subgroups
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.flags import Flag, Severity
 

@@ -1,14 +1,14 @@
 """Attacks on single patients, in a privacy officer's words: singling out, linkability and attribute inference (the three risks
-of the EU's Article 29 Working Party, opinion 05/2014), the worst subgroup, and the k-map of the quasi-identifiers."""
+of the EU's Article 29 Working Party, opinion 05/2014)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthgen.auditing.subgroups import unique_combinations
 from synthgen.findings import Evidence, Finding, Verdict
 from synthgen.summaries import first_records
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from privacy.attacks.risk import Risk
-    from synthgen.cohort import Cohort
     from synthgen.dictionary import Dictionary
     from synthgen.summaries import Records
 
@@ -32,12 +31,6 @@ DESCRIBED = 8
 SIDE = "one_column"
 """Few synthetic patients are alone with one value: this attack may convict, but what it cannot tell is left to its neighbour of
 several columns."""
-FEWEST = 10
-"""A subgroup needs so many training and so many holdout patients."""
-RARE = 11
-"""A combination of quasi-identifiers that fewer real patients have is rare, as a small cell is."""
-CELLS = 20
-"""Numbers that are quasi-identifiers are compared in so many cells of their public range."""
 
 
 def audit_risks(evidence: Evidence, error: float) -> list[Finding]:
@@ -52,7 +45,7 @@ def audit_risks(evidence: Evidence, error: float) -> list[Finding]:
     findings = [
         _finding(name, attack(synthetic), attack(planted), error / len(attacks)) for name, attack in attacks.items()
     ]
-    return [*findings, *_k_map(evidence.dictionary, records)]
+    return [*findings, *unique_combinations(evidence.dictionary, records)]
 
 
 def _attacks(evidence: Evidence, records: Records) -> dict[str, Callable[[Floats], Risk]]:
@@ -92,12 +85,13 @@ def _secrets(dictionary: Dictionary, names: Sequence[str]) -> list[str]:
 
 
 WORDS = {
-    "singling_out": "descriptions that fit exactly one synthetic patient fit exactly one training patient in {} of tries, one "
-    "holdout patient in {}; of synthetic patients whose columns were shuffled, in {}",
-    "linkability": "two halves of a record are put together rightly for {} of training patients, {} of holdout patients, by "
-    "guessing for {}",
-    "attribute_inference": "of what guessing leaves open of this secret, whoever knows the rest of a record is told {} for "
-    "training patients, {} for holdout patients (that far the disease itself tells), and {} by random synthetic patients",
+    "singling_out": "does a description that fits exactly one synthetic patient fit exactly one real patient? Among training "
+    "patients in {} of tries, among holdout patients, whom the generator never saw, in {} (with shuffled columns in {}).",
+    "linkability": "can two halves of one person's record be put together through the synthetic cohort? For {} of training "
+    "patients, for {} of holdout patients, whom the generator never saw (by guessing for {}).",
+    "attribute_inference": "who knows the rest of a person's record and asks the synthetic patient most like it for the secret "
+    "learns {} of what guessing leaves open about training patients, {} about holdout patients, whom the generator never saw: "
+    "so much the disease itself tells (a random synthetic patient: {}).",
 }
 
 
@@ -107,11 +101,12 @@ def _finding(name: str, result: Risk, planted: Risk, error: float) -> Finding:
     verdict = risk_verdict(result, planted, error)
     if verdict == "inconclusive" and metric == SIDE:
         verdict = "information"
-    shares = (_percent(r.value) for r in (result.attack, result.control, result.baseline))
+    shares = (_percent(max(0.0, r.value)) for r in (result.attack, result.control, result.baseline))
+    power = "" if verdict == "fail" else f" {_power(planted, error)}"
     text = (
-        f"{_plain(check).capitalize()} ({_plain(metric)}): {WORDS[check].format(*shares)}. The difference between training and "
+        f"{_plain(check).capitalize()} ({_plain(metric)}): {WORDS[check].format(*shares)} The difference between training and "
         f"holdout patients is {_points(gap.value)} (95% interval {_whole(gap.low)} to {_whole(gap.high)}). "
-        f"{_outcome(verdict, result, error)} {_power(planted, error)}"
+        f"{_outcome(verdict, result, error)}{power}"
     )
     return Finding(
         check, metric, gap.value, verdict, text, "audit", gap.low, gap.high, gap.n, floor=0.0, bound=TOLERATED, better="lower",
@@ -129,10 +124,10 @@ def _outcome(verdict: Verdict, result: Risk, error: float) -> str:
 
 def _power(planted: Risk, error: float) -> str:
     """What the same attack would have made of a leak that is known: the power of so many patients."""
-    seen = f"Had {PLANTED:.0%} of the training patients themselves stood in the cohort, it would have been"
+    seen = f"Had {PLANTED:.0%} of the training patients been copied, it would have been {_points(planted.difference.value)}"
     if _convicts(planted, error):
-        return f"{seen} {_points(planted.difference.value)}, which convicts."
-    return f"{seen} {_points(planted.difference.value)} and no conviction either: this n cannot tell."
+        return f"{seen}, and that would have failed: so large a leak would be seen."
+    return f"{seen}, and not even that would have failed: this n cannot tell."
 
 
 def risk_verdict(result: Risk, planted: Risk, error: float) -> Verdict:
@@ -145,108 +140,6 @@ def risk_verdict(result: Risk, planted: Risk, error: float) -> Verdict:
 
 def _convicts(result: Risk, error: float) -> bool:
     return result.p_value <= error and result.difference.low > TOLERATED
-
-
-def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: float) -> list[Finding]:
-    """The group of patients, by one declared category, in which the distance attack works best. The mean over all hides it.
-
-    Args:
-        members: [train] scores of the attack; controls: [holdout].
-    """
-    from privacy.rates import auc_interval
-
-    found = []
-    for name, words, inside in _groups(evidence):
-        mine, others = members[inside(evidence.train)], controls[inside(evidence.holdout)]
-        if min(len(mine), len(others)) >= FEWEST:
-            found.append((name, words, mine, others))
-    if not found:
-        return []
-    level = 1 - 2 * error / len(found)
-    name, words, corrected, mine, others = max(
-        ((n, w, auc_interval(m, o, evidence.rng, level), m, o) for n, w, m, o in found), key=lambda row: row[2].low
-    )
-    area = auc_interval(mine, others, evidence.rng)
-    verdict: Verdict = "fail" if corrected.low > 0.5 + TOLERATED else "information"
-    text = (
-        f"Of {len(found)} groups of patients, {words} is the most surely exposed: the distance attack names "
-        f"the training patient of a pair {_percent(area.value)} of the time (95% interval {_percent(area.low)} to "
-        f"{_percent(area.high)}, before correcting for the choice among {len(found)}; guessing is 50%)."
-        + (" That is surely more than chance and more than is tolerated." if verdict == "fail" else "")
-    )
-    return [
-        Finding(
-            "subgroups", "worst_auc", area.value, verdict, text, "audit", area.low, area.high, area.n, bound=0.5 + TOLERATED,
-            better="lower", column=name,
-        )
-    ]  # fmt: skip
-
-
-def _groups(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
-    """(column, words, cohort -> [patients] whether in the group) for every category of every column of `patients`, and for
-    those whose combination of quasi-identifiers few have."""
-    yield from _rare(evidence)
-    for name, column in evidence.dictionary.tables["patients"].columns.items():
-        for word in column.categories or ():
-
-            def inside(cohort: Cohort, name: str = name, word: str = word) -> NDArray[np.bool_]:
-                return np.asarray(cohort.patients[name] == word, dtype=bool)
-
-            yield name, f"{name} = {word}", inside
-
-
-def _rare(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
-    """Patients whose combination of quasi-identifiers fewer than `RARE` of all real patients have; who was trained on plays no
-    part."""
-    real = [evidence.train, evidence.holdout]
-    records = first_records(real, evidence.dictionary)
-    where, discrete = _quasi_identifiers(evidence.dictionary, records)
-    if not where:
-        return
-    combinations = [tuple(row) for table in records.tables for row in _cells(table[:, where], discrete).tolist()]
-    of = dict(zip([i for cohort in real for i in cohort.ids], combinations, strict=True))
-    count = Counter(combinations)
-    names = ", ".join(records.names[i] for i in where)
-
-    def inside(cohort: Cohort) -> NDArray[np.bool_]:
-        return np.array([count[of[i]] < RARE for i in cohort.ids], dtype=bool)
-
-    yield "rare", f"a combination of {names} that fewer than {RARE} real patients have", inside
-
-
-def _quasi_identifiers(dictionary: Dictionary, records: Records) -> tuple[list[int], NDArray[np.bool_]]:
-    """Which columns of the records, and which of these are discrete."""
-    columns = dictionary.tables["patients"].columns
-    where = [i for i, n in enumerate(records.names) if n in columns and columns[n].quasi_identifier]
-    return where, records.discrete[where]
-
-
-def _cells(values: Floats, discrete: NDArray[np.bool_]) -> Floats:
-    """[patients, columns] category numbers, and cells of numbers; -1 where missing."""
-    return np.nan_to_num(np.where(discrete, values, np.floor(values * CELLS)), nan=-1)
-
-
-def _k_map(dictionary: Dictionary, records: Records) -> list[Finding]:
-    from privacy.attacks.k_map import k_map
-
-    where, discrete = _quasi_identifiers(dictionary, records)
-    if not where:
-        return []
-    names = [records.names[i] for i in where]
-    train, holdout, synthetic = (np.where(discrete, t[:, where], np.floor(t[:, where] * CELLS)) for t in records.tables)
-    result = k_map(train, holdout, synthetic)
-    text = (
-        f"Quasi-identifiers ({', '.join(names)}): {result.attack.n} training patients are alone with their combination in the "
-        f"cohort; a synthetic patient has the same in {_percent(result.attack.value)} of these cases, against "
-        f"{_percent(result.control.value)} for holdout patients, whom the generator never saw."
-    )
-    rate = result.attack
-    return [
-        Finding(
-            "k_map", "alone_and_met", rate.value, "information", text, "audit", rate.low, rate.high, rate.n,
-            floor=result.control.value, better="lower",
-        )
-    ]  # fmt: skip
 
 
 def _plain(name: str) -> str:
