@@ -10,12 +10,16 @@ import cohorts
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from generators.ehr import EHRVAE, inference
+from generators.ehr import EHRVAE, inference, loadings, process
 from generators.ehr.charges import GRADIENT
+from generators.ehr.fitted import Fitted
+from generators.ehr.loadings import Goal
+from generators.ehr.moments import Centre, blocks, moments, split
+from generators.ehr.process import Chance
 from generators.ehr.rules import breakers
 from generators.ehr.scores import whitened
-from generators.ehr.transport import Centre, blocks, moments, split
 from generators.ehr.transport import fit as fit_transport
 from privacy.charges import Charge
 from privacy.errors import ConfigError, Unaccounted, WorkspaceError
@@ -526,15 +530,38 @@ def test_transport_brings_the_moments_of_one_cohort_to_another(fitted: dict[str,
     centre = Centre.of(parts)
     target = moments(split(b, layout), centre).mean(dim=0)
     before = moments(parts, centre).mean(dim=0)
-    far = replace(centre, mean=centre.mean + 0.3)  # moments may be taken around any means
-    moved = fit_transport(parts, far, moments(split(b, layout), far).mean(dim=0), False).move(a, layout)
-    after = moments(split({**a, "x": moved}, layout), centre).mean(dim=0)
-    off, was = (blocks(after - target, parts), blocks(before - target, parts))
-    for name in ("mean", "square"):
-        assert off[name].abs().max() < 0.15 * was[name].abs().max(), name
+    moved = split({**a, "x": fit_transport(parts, centre, target).move(a, layout)}, layout)
+    assert torch.allclose(moved.mean, parts.mean, atol=1e-3)  # means of patients stay
+    off, was = (blocks(v - target, parts) for v in (moments(moved, centre).mean(dim=0), before))
     for name in ("within", "cross_within"):
         assert off[name].norm() < 0.35 * was[name].norm(), name
-    # Anchors stay as they are: covariances with them are those of the target, around other means.
-    wanted = blocks(target, parts)
-    covariance = wanted["cross"] - wanted["mean"].outer(wanted["anchor"]).flatten()
-    assert (blocks(after, parts)["cross"] - covariance).norm() < 0.1 * was["cross"].norm()
+
+
+def test_loadings_bring_what_goes_together_to_another_cohort(fitted: dict[str, EHRVAE]) -> None:
+    generator = fitted["pbc"]
+    layout, own = generator.layout, replace(generator._ready(), transport=None)
+    cohort = cohorts.simulated(cohorts.pbc(), 2000, 5)
+    parts = split(own.calibration.apply(generator.encode(cohort), layout), layout)
+    centre = Centre.of(parts)
+    vectors = moments(parts, centre)
+    goal = Goal(centre, vectors.mean(dim=0), torch.cov(vectors.T) / len(vectors))
+
+    def far_off(model: Fitted) -> dict[str, Tensor]:
+        made = split(model.patients(*model.latents(4000, Chance.seeded(9)), Chance.seeded(9)), layout)
+        return blocks((moments(made, centre).mean(dim=0) - goal.mean) / vectors.std(dim=0).clamp(min=1e-3), made)
+
+    before, after = far_off(own), far_off(loadings.match(own, goal, 2000, 0))
+    for name in ("mean", "square", "outcome"):
+        assert after[name].norm() < 0.7 * before[name].norm(), name
+    assert far_off(own)["square"].equal(before["square"])  # it works on a copy
+
+
+def test_the_expected_outcome_is_that_of_many_draws(fitted: dict[str, EHRVAE]) -> None:
+    model = fitted["pbc"]._ready().model
+    events, patients = len(model.layout.causes) - 1, 20_000
+    z = torch.randn(1, model.latent, generator=torch.Generator().manual_seed(3)).expand(patients, -1)
+    expected = loadings.expected_outcome(model, z[:1], torch.zeros(1, events))[0]
+    end, cause = process._ends(model, z, Chance.seeded(0))
+    assert float((end.clamp(max=1) + 0.05).log().mean()) == pytest.approx(float(expected[0]), abs=0.05)
+    for k in range(events):
+        assert float((cause == k).float().mean()) == pytest.approx(float(expected[1 + k]), abs=0.02)

@@ -14,13 +14,13 @@ from generators.ehr.encoding import Records
 from generators.ehr.model import RecordVAE
 from generators.ehr.process import Chance, Prior, latents, records
 from generators.ehr.static_transport import StaticTransport
-from generators.ehr.transport import Centre, Transport
+from generators.ehr.transport import Transport
 from synthgen.errors import WorkspaceError
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, its units, the distribution of its latent vectors, and the maps that move its numbers (if it has any)."""
+    """A model, its units, the distribution of its latent vectors, and the maps that move its numbers."""
 
     model: RecordVAE
     calibration: Calibration
@@ -46,9 +46,7 @@ class Fitted:
         maps = (("transport", self.transport), ("static", self.static))
         for name, part in (("calibration", self.calibration), ("prior", self.prior), *maps):
             if part is not None:
-                tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part) if f.name != "centre"}
-        if self.transport is not None:
-            tensors |= {f"centre.{f.name}": getattr(self.transport.centre, f.name) for f in fields(Centre)}
+                tensors |= {f"{name}.{f.name}": getattr(part, f.name) for f in fields(part)}
         try:
             save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, folder / "model.safetensors")
         except (OSError, SafetensorError) as error:
@@ -61,17 +59,12 @@ class Fitted:
         try:
             tensors = load_file(path)
             model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-            transport = None
-            if "transport.shift" in tensors:
-                centre = Centre(**_part(Centre, "centre", tensors))
-                transport = Transport(centre=centre, **_part(Transport, "transport", tensors))
-            static = "static.shift" in tensors
             return cls(
                 model,
                 Calibration(**_part(Calibration, "calibration", tensors)),
                 Prior(**_part(Prior, "prior", tensors)),
-                transport,
-                StaticTransport(**_part(StaticTransport, "static", tensors)) if static else None,
+                Transport(**_part(Transport, "transport", tensors)) if "transport.within" in tensors else None,
+                StaticTransport(**_part(StaticTransport, "static", tensors)) if "static.shift" in tensors else None,
             )
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError):
             raise WorkspaceError(
@@ -80,4 +73,4 @@ class Fitted:
 
 
 def _part(kind: type, name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f.name: tensors[f"{name}.{f.name}"] for f in fields(kind) if f.name != "centre"}
+    return {f.name: tensors[f"{name}.{f.name}"] for f in fields(kind)}

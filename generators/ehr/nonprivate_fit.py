@@ -7,16 +7,17 @@ import copy
 import torch
 from torch import Tensor
 
-from generators.ehr import marginals, static_transport, transport
+from generators.ehr import marginals, moments, static_transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
+from generators.ehr.loadings import Goal
 from generators.ehr.model import RecordVAE
+from generators.ehr.moments import Centre
 from generators.ehr.pretraining import Simulated, cropped
 from generators.ehr.private_fit import moved
 from generators.ehr.process import Chance
 from generators.ehr.settings import Settings
-from generators.ehr.transport import Centre
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
 
@@ -38,15 +39,15 @@ def fit(
     progress("training on the patients", passes, passes)
     codes = LatentMoments(model, records)
     fitted = Fitted(model, calibration, codes.prior(codes(records).mean(dim=0)))
-    target = marginals.statistic(records, layout).mean(dim=0)
-    fitted = marginals.match(fitted, target, settings.reference_patients, child_seed(seed, "ehr", "match"))
-    made = fitted.patients(*fitted.latents(2 * settings.reference_patients, Chance.seeded(seed)), Chance.seeded(seed))
-    centre = Centre.of(transport.split(made, layout)) if layout.numeric else None
-    moments = (
-        torch.zeros(0) if centre is None else transport.moments(transport.split(records, layout), centre).mean(dim=0)
-    )
+    chance = Chance.seeded(child_seed(seed, "ehr", "centre"))
+    made = fitted.patients(*fitted.latents(2 * settings.reference_patients, chance), chance)
+    parts = moments.split(made, layout)
+    centre = Centre.of(parts)
+    together = moments.moments(moments.split(records, layout), centre)
+    goal = Goal(centre, together.mean(dim=0), torch.cov(moments.moments(parts, centre).T) / len(together))
+    shares = marginals.statistic(records, layout).mean(dim=0)
     static = static_transport.moments(static_transport.parts(records, layout)).mean(dim=0)
-    return moved(fitted, centre, moments, static, 2 * settings.reference_patients, child_seed(seed, "ehr", "reference"))
+    return moved(fitted, shares, goal, static, settings.reference_patients, seed)
 
 
 def _train(model: RecordVAE, records: Records, settings: Settings, seed: int, progress: Progress) -> int:

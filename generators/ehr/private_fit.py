@@ -4,7 +4,7 @@
 2. Frequencies, rates and second moments in one sum, put where simulated populations differ most. What it says of the latent
    codes and of the model's own numbers follows by linear Bayes estimation (`inference`): the latent distribution to sample
    from (as P3GM, Takagi et al. 2021, but nothing is spent on it), a Newton step of the numbers, the frequencies that the
-   model is matched to, and the moments to which numbers at visits are moved.
+   model is matched to, and the moments that loadings and numbers at visits are brought to.
 
 Clip norms, questions and priors come from simulated patients; so everything but the answers is public.
 """
@@ -18,7 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from generators.ehr import marginals, static_transport, transport
+from generators.ehr import loadings, marginals, moments, static_transport, transport
 from generators.ehr.adaptation import LatentMoments, first_moments, recalibrated
 from generators.ehr.calibration import Calibration
 from generators.ehr.charges import LOCATION, SCALE, SUMMARY
@@ -26,13 +26,14 @@ from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
 from generators.ehr.inference import Knowledge, Posterior, ask, knowledge
 from generators.ehr.layout import Layout
+from generators.ehr.loadings import Goal
 from generators.ehr.model import RecordVAE
+from generators.ehr.moments import Centre
 from generators.ehr.pretraining import Simulated, calibrated, cropped
 from generators.ehr.process import Chance
 from generators.ehr.scores import scores, whitened
 from generators.ehr.settings import Settings
 from generators.ehr.steps import descend
-from generators.ehr.transport import Centre
 from privacy.session import Session
 from synthgen.generator import Progress
 from synthgen.randomness import child_seed
@@ -67,7 +68,7 @@ class Summary:
     def __init__(self, model: RecordVAE, public: Simulated, simulated: Records) -> None:
         self.model, self.layout, self.population = model, model.layout, public.population
         self.simulated = cropped(simulated)
-        self.centre = Centre.of(transport.split(self.simulated, self.layout)) if self.layout.numeric else None
+        self.centre = Centre.of(moments.split(self.simulated, self.layout))
         self.codes = LatentMoments(model, self.simulated)
         self.basis, self.scores = whitened(scores(model, self.simulated))
         self.reach = model.parameters_of.reach()
@@ -75,8 +76,7 @@ class Summary:
     def __call__(self, records: Records) -> Tensor:
         """[patients, asked] from records in the model's units."""
         parts = [marginals.statistic(records, self.layout).double()]
-        if self.centre is not None:
-            parts.append(transport.moments(transport.split(records, self.layout), self.centre))
+        parts.append(moments.moments(moments.split(records, self.layout), self.centre))
         if self.layout.static_numeric:
             parts.append(static_transport.moments(static_transport.parts(records, self.layout)))
         return torch.cat(parts, dim=1)
@@ -101,11 +101,11 @@ class Summary:
                 step = (self.basis @ scores.float()).clamp(-self.reach, self.reach)
                 self.model.parameters_of.values.sub_(step)
         fitted = Fitted(self.model, calibration, self.codes.prior(codes))
-        wanted, moments, static = belief.asked.split(self._lengths())
-        fitted = marginals.match(fitted, wanted, settings.reference_patients, child_seed(seed, "ehr", "match"))
-        return moved(
-            fitted, self.centre, moments, static, settings.reference_patients, child_seed(seed, "ehr", "reference")
-        )
+        shares, together, _ = self._lengths()
+        wanted, mean, static = belief.asked.split(self._lengths())
+        own = slice(shares, shares + together)
+        goal = Goal(self.centre, mean, belief.covariance[own, own])
+        return moved(fitted, wanted, goal, static, settings.reference_patients, seed)
 
     def _lengths(self) -> list[int]:
         """How many numbers are asked of frequencies, of moments at visits and of static moments."""
@@ -116,22 +116,26 @@ class Summary:
         return [shares, self(self.simulated).shape[1] - shares - static, static]
 
 
-def moved(fitted: Fitted, centre: Centre | None, moments: Tensor, static: Tensor, patients: int, seed: int) -> Fitted:
-    """With maps that bring its numbers to the wanted moments, of static columns first and then of visits.
+def moved(fitted: Fitted, shares: Tensor, goal: Goal, static: Tensor, patients: int, seed: int) -> Fitted:
+    """Brought to what is wanted: frequencies, static numbers, loadings, and deviations at visits.
 
     Args:
-        centre: around which `moments` are taken; None without numbers at visits.
-        patients: how many stand for the model's own moments.
+        shares: of `marginals.statistic`; static: of `static_transport.moments`.
+        patients: how many stand for the model's own moments and frequencies.
     """
-    layout, chance = fitted.model.layout, Chance.seeded(seed)
+    layout = fitted.model.layout
+    fitted = marginals.match(fitted, shares, patients, child_seed(seed, "ehr", "match"))
     if layout.static_numeric:
-        made = static_transport.parts(fitted.latents(patients, chance)[1], layout)
-        fitted = replace(fitted, static=static_transport.fit(made, static))
-    if centre is None:
+        chance = Chance.seeded(child_seed(seed, "ehr", "static"))
+        own = static_transport.parts(fitted.latents(patients, chance)[1], layout)
+        fitted = replace(fitted, static=static_transport.fit(own, static))
+    fitted = loadings.match(fitted, goal, patients, child_seed(seed, "ehr", "loadings"))
+    fitted = marginals.match(fitted, shares, patients, child_seed(seed, "ehr", "match"))
+    if not layout.numeric:
         return fitted
-    records = fitted.patients(*fitted.latents(patients, chance), chance)
-    move = transport.fit(transport.split(records, layout), centre, moments, transport.with_outcome(layout))
-    return replace(fitted, transport=move)
+    chance = Chance.seeded(child_seed(seed, "ehr", "reference"))
+    made = fitted.patients(*fitted.latents(patients, chance), chance)
+    return replace(fitted, transport=transport.fit(moments.split(made, layout), goal.centre, goal.mean))
 
 
 def _locate(
