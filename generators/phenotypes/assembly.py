@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, MendelianDisease
 from synthgen.errors import ConfigError
 from synthgen.formats.phenopackets import ONSETS, VARIANTS
+from synthgen.ontology import read_ontology
+from synthgen.ontology_columns import with_terms
 from synthgen.values import table
 
 if TYPE_CHECKING:
@@ -35,8 +38,10 @@ def assemble(
     patients: int,
     rng: np.random.Generator,
     where: Mapping[str, str],
+    hpo: Path | None = None,
 ) -> Cohort:
-    """Synthetic patients, each disease as often as is believed; `where` fixes columns of `patients`."""
+    """Synthetic patients, each disease as often as is believed; `where` fixes columns of `patients`. Columns that are HPO terms
+    say what the patient's phenotypes say."""
     _check(dictionary, where)
     share = now.sizes / now.sizes.sum()
     disease = rng.choice(len(share), size=patients, p=share)
@@ -55,7 +60,7 @@ def assemble(
     }
     if "variants" in dictionary.tables:
         tables["variants"] = _variants(dictionary, list(diseases.values()), disease, drawn, values["patient_id"], rng)
-    return Cohort(**tables, origin="synthetic")
+    return with_terms(Cohort(**tables, origin="synthetic"), dictionary, read_ontology(hpo))
 
 
 def _check(dictionary: Dictionary, where: Mapping[str, str]) -> None:

@@ -256,8 +256,9 @@ class PhenotypeBayes:
     def sample(self, patients: int, rng: np.random.Generator, where: Mapping[str, str] | None = None) -> Cohort:
         """Whole synthetic patients: what the public prior says before `fit`, the posterior after it."""
         return assemble(
-            self.dictionary, self.diseases, self._column, self.public, self.beliefs, patients, rng, where or {}
-        )
+            self.dictionary, self.diseases, self._column, self.public, self.beliefs, patients, rng, where or {},
+            self.settings.hpo,
+        )  # fmt: skip
 
     def log_likelihood(self, cohort: Cohort) -> np.ndarray:
         """[patients] log probability of what is recorded of each: terms, exclusions and facts, given the disease."""
