@@ -68,8 +68,9 @@ def subgroups(evidence: Evidence, members: Floats, controls: Floats, error: floa
 
 def groups(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
     """(column, words, cohort -> [patients] whether in the group) for every category of every column of `patients`, and for
-    those whose combination of quasi-identifiers few have."""
+    those whose combination of quasi-identifiers few have, or whose phenotype terms few have together."""
     yield from _rare(evidence)
+    yield from _rare_terms(evidence)
     for name, column in evidence.dictionary.tables["patients"].columns.items():
         for word in column.categories or ():
 
@@ -96,6 +97,18 @@ def _rare(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDA
         return np.array([count[of[i]] < RARE for i in cohort.ids], dtype=bool)
 
     yield "rare", f"a combination of {names} that fewer than {RARE} real patients have", inside
+
+
+def _rare_terms(evidence: Evidence) -> Iterator[tuple[str, str, Callable[[Cohort], NDArray[np.bool_]]]]:
+    """The quarter of all real patients with the most pairs of phenotype terms of their own."""
+    from synthgen.ontology_rarity import rarest
+
+    if found := rarest([evidence.train, evidence.holdout]):
+        yield (
+            "phenotypes",
+            "the quarter with the most pairs of phenotype terms that nobody else has",
+            lambda cohort: np.array([str(i) in found for i in cohort.ids], dtype=bool),
+        )
 
 
 def _quasi(dictionary: Dictionary, records: Records) -> tuple[list[int], NDArray[np.bool_]]:
