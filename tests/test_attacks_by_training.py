@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from liars import run_job
 
 from privacy.accounting import calibrate
@@ -144,3 +145,28 @@ def test_a_run_is_audited_by_training_again(tmp_path: Path, cli):
     code, _, err = cli("exposure", run.id, "--workspace", run.workspace.root)
     assert code == 2
     assert "no individual losses" in err
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_asked_is_named_and_its_cohorts_are_attacked_all_the_same(tmp_path: Path):
+    """SDV's baseline says of nobody how likely it finds them."""
+    pytest.importorskip("sdv", reason="SKIPPED: the extra `baselines` (sdv) is not installed")
+    import synthgen as sg
+    from synthgen.auditing.retraining import audit_by_training
+    from synthgen.pipeline import STAGES, Work
+    from synthgen.progress import Silent
+
+    job = sg.load_job(ROOT / "configs" / "pbc-nonprivate.yaml").model_copy(update={"generators": {"sdv": {}}})
+    with pytest.MonkeyPatch.context() as patch:
+        for stage in ("fidelity", "utility", "audit"):
+            patch.setitem(STAGES, stage, lambda work: None)
+        run = sg.run(job, sg.Workspace(tmp_path))
+    train, holdout = Work(run, Silent()).halves()
+    steps: list[tuple[str, int, int]] = []
+    rng = np.random.default_rng(0)
+    found = audit_by_training(run, train, holdout, "standard", rng, lambda *step: steps.append(step))
+    (unasked,) = [f for f in found if f.metric == "model_attacked"]
+    assert "sdv has no log_likelihood" in unasked.text
+    assert [f.metric for f in found if f.metric.startswith("auc")] == ["auc_shadow_cohorts"]
+    assert not [f for f in found if f.check == "one_run"]
+    assert steps == [("6 reference models of sdv", 0, 1)]
