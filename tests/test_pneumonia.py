@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> sg.Run:
     return sg.run(sg.load_job(folder / "job.yaml"), sg.Workspace(folder / "workspace"))
 
 
-def test_pictures_are_drawn_and_looked_at(run: sg.Run):
+def test_pictures_are_drawn_and_looked_at(run: sg.Run) -> None:
     pictures = run.synthetic.images
     assert pictures is not None
     assert len(pictures) > 50
@@ -41,7 +41,7 @@ def test_pictures_are_drawn_and_looked_at(run: sg.Run):
     assert 2.5 < (run.plan.epsilon or 0) <= 3
 
 
-def test_written_pictures_carry_their_mark(run: sg.Run):
+def test_written_pictures_carry_their_mark(run: sg.Run) -> None:
     from synthgen.pictures import read_mark
 
     files = sorted((run.folder / "synthetic").rglob("*.png"))
@@ -50,7 +50,13 @@ def test_written_pictures_carry_their_mark(run: sg.Run):
     assert read_mark(files[0])["synthetic"] == "yes"
 
 
-def test_the_report_says_that_it_is_a_stand_in(run: sg.Run):
+def test_the_report_says_that_it_is_a_stand_in(run: sg.Run) -> None:
     page = (run.folder / "report.html").read_text()
     assert "Stand-in for an imaging cohort" in page
     assert "not a rare disease" in page
+
+
+def test_the_report_shows_a_row_of_each_class_and_the_steps_of_sampling(run: sg.Run) -> None:
+    page = (run.folder / "report.html").read_text()
+    for words in ("Diagnosis: normal", "Diagnosis: pneumonia", "One picture as it comes out of noise"):
+        assert words in page
