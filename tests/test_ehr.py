@@ -556,6 +556,20 @@ def test_loadings_bring_what_goes_together_to_another_cohort(fitted: dict[str, E
     assert far_off(own)["square"].equal(before["square"])  # it works on a copy
 
 
+@pytest.mark.parametrize("times", [50.0, 1e6])
+def test_loadings_stay_finite_whatever_is_believed(times: float, fitted: dict[str, EHRVAE]) -> None:
+    generator = fitted["pbc"]
+    own = replace(generator._ready(), transport=None)
+    made = split(own.patients(*own.latents(400, Chance.seeded(9)), Chance.seeded(9)), generator.layout)
+    centre = Centre.of(made)
+    vectors = moments(made, centre)
+    goal = Goal(centre, times * vectors.abs().mean(dim=0), 1e-6 * torch.eye(vectors.shape[1], dtype=torch.float64))
+    moved = loadings.match(own, goal, 200, 0)
+    assert all(v.isfinite().all() for v in moved.model.state_dict().values())
+    drawn = moved.patients(*moved.latents(50, Chance.seeded(1)), Chance.seeded(1))
+    assert drawn["end"].isfinite().all()
+
+
 def test_the_expected_outcome_is_that_of_many_draws(fitted: dict[str, EHRVAE]) -> None:
     model = fitted["pbc"]._ready().model
     events, patients = len(model.layout.causes) - 1, 20_000

@@ -20,6 +20,7 @@ from generators.ehr.fitted import Fitted
 from generators.ehr.layout import BINS, Layout
 from generators.ehr.model import RecordVAE
 from generators.ehr.moments import Centre
+from generators.ehr.network import LOG_HAZARD
 from generators.ehr.process import Chance, records
 
 LEVEL, TREND, SHIFT, HAZARD = 0.25, 0.4, 0.3, 0.5
@@ -97,7 +98,10 @@ def _most_probable(simulated: _Simulated, shape: tuple[int, int, int], done: Ten
         return total
 
     optimizer.step(loss)
-    return step.detach()
+    found = step.detach()
+    return (
+        found if bool(found.isfinite().all()) else torch.zeros_like(found)
+    )  # a line search that ran away says nothing
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def expected_outcome(model: RecordVAE, z: Tensor, tilt: Tensor) -> Tensor:
     theta = model.parameters_of()
     log_hazard = model.decoder.whole(z, theta).log_hazard  # [patients, BINS, causes]
     added = torch.cat([theta["hazard_gain"][:-1].exp() * tilt, torch.zeros(len(z), 1)], dim=1)
-    hazard = (log_hazard + added.unsqueeze(1)).exp()
+    hazard = (log_hazard + added.unsqueeze(1)).clamp(*LOG_HAZARD).exp()
     total = hazard.sum(dim=-1)
     left = torch.cat([torch.ones(len(z), 1), (-(total / BINS).cumsum(dim=1)).exp()], dim=1)
     ends = torch.cat([left[:, :-2] - left[:, 1:-1], left[:, -2:-1]], dim=1)  # the last bin is open

@@ -18,6 +18,8 @@ from generators.ehr.parameters import GAP_CELLS
 
 TIMES = 5
 """Features of time."""
+LOG_HAZARD = (-9.0, 6.0)
+"""Bounds of a log hazard per horizon."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class Decoder(nn.Module):
             log_hazard=(
                 theta["hazard_bias"] + theta["hazard_trend"] * late + theta["hazard_curve"] * curve
                 + theta["hazard_gain"].exp() * hazard + self._plain_end(theta)
-            ).clamp(-9, 6),
+            ).clamp(*LOG_HAZARD),
             log_rate=(theta["rate_bias"] + theta["rate_trend"] * late + theta["rate_gain"].exp() * rate).clamp(-9, 6),
             first=theta["first_bias"] + first,
             stops=theta["stops_bias"] + stops,
