@@ -46,8 +46,9 @@ REAL, TORN = "another real sample", "independent columns"
 VERDICTS = ("pass", "inconclusive", "fail", "information")
 Said = dict[tuple[str, str], list[dict[str, str]]]
 """(system, which patients) -> for each population measure -> verdict"""
-LOWER = ("tails/beyond",)
-"""Lower is better of it, though independent columns score lower than a second real sample: so it has no scale."""
+LOWER = ("tails/beyond", "singling_out/", "linkability/", "attribute_inference/")
+"""Lower is better of what begins so, though the floor is lower than the ceiling (of risks: what a planted leak would give): so
+it has no scale."""
 DEMO = ROOT / "benchmarks" / "results" / "demo.json"
 
 
@@ -101,7 +102,7 @@ def of_the_runs(path: Path) -> dict[str, list[Place]]:
     for r in json.loads(path.read_text())["rows"]:
         if r.get("verdict") in ("pass", "inconclusive", "fail") and None not in (r["ceiling"], r["floor"]):
             check, _, metric = r["metric"].partition("/")
-            better: Any = "higher" if r["ceiling"] > r["floor"] and r["metric"] not in LOWER else "lower"
+            better: Any = "higher" if r["ceiling"] > r["floor"] and not r["metric"].startswith(LOWER) else "lower"
             measured = Finding(check, metric, r["value"], r["verdict"], "", low=r["low"], high=r["high"], better=better)
             found[r["setting"]].append(replace(measured, ceiling=r["ceiling"], floor=r["floor"]))
     return {setting: [p for p in places(findings) if p.share is not None] for setting, findings in found.items()}
