@@ -570,6 +570,15 @@ def test_loadings_stay_finite_whatever_is_believed(times: float, fitted: dict[st
     assert drawn["end"].isfinite().all()
 
 
+def test_a_line_search_that_runs_away_meets_a_bound(fitted: dict[str, EHRVAE]) -> None:
+    model = fitted["pbc"]._ready().model
+    tilt = torch.full((10, len(model.layout.causes) - 1), 200.0, requires_grad=True)
+    expected = loadings.expected_outcome(model, torch.zeros(10, model.latent), tilt)
+    (gradient,) = torch.autograd.grad(expected.sum(), tilt)
+    assert expected.isfinite().all()
+    assert gradient.isfinite().all()
+
+
 def test_the_expected_outcome_is_that_of_many_draws(fitted: dict[str, EHRVAE]) -> None:
     model = fitted["pbc"]._ready().model
     events, patients = len(model.layout.causes) - 1, 20_000
