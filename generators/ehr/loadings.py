@@ -19,7 +19,7 @@ from generators.ehr.encoding import Records
 from generators.ehr.fitted import Fitted
 from generators.ehr.layout import BINS, Layout
 from generators.ehr.model import RecordVAE
-from generators.ehr.moments import Centre
+from generators.ehr.moments import AT_ONCE, Centre
 from generators.ehr.network import LOG_HAZARD
 from generators.ehr.process import Chance, records
 
@@ -99,9 +99,9 @@ def _most_probable(simulated: _Simulated, shape: tuple[int, int, int], done: Ten
 
     optimizer.step(loss)
     found = step.detach()
-    return (
-        found if bool(found.isfinite().all()) else torch.zeros_like(found)
-    )  # a line search that ran away says nothing
+    if not bool(found.isfinite().all()):  # a line search that ran away says nothing
+        return torch.zeros_like(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def expected_outcome(model: RecordVAE, z: Tensor, tilt: Tensor) -> Tensor:
     ends = torch.cat([left[:, :-2] - left[:, 1:-1], left[:, -2:-1]], dim=1)  # the last bin is open
     middle = (torch.arange(BINS) + 0.5) / BINS
     causes = (ends.unsqueeze(-1) * hazard / total.unsqueeze(-1)).sum(dim=1)
-    return torch.cat([(ends * (middle + 0.05).log()).sum(dim=1, keepdim=True), causes[:, :-1]], dim=1)
+    return torch.cat([(ends * (middle + AT_ONCE).log()).sum(dim=1, keepdim=True), causes[:, :-1]], dim=1)
 
 
 def _take(fitted: Fitted, change: Change) -> None:

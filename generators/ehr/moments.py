@@ -17,6 +17,9 @@ from generators.ehr.encoding import Records
 from generators.ehr.layout import Layout, is_ordered, size
 from generators.ehr.likelihood import score
 
+AT_ONCE = 0.05
+"""Added to the end of follow-up, as a share of the horizon, before its logarithm is taken."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -49,7 +52,7 @@ def split(records: Records, layout: Layout, values: str = "x") -> Split:
     for j, column in enumerate(layout.static_discrete.values()):
         if is_ordered(column):
             anchors.append(score(records["static_c"][:, j], size(column)).double().unsqueeze(1))
-    outcome = [torch.log(records["end"].double() + 0.05).unsqueeze(1)]
+    outcome = [torch.log(records["end"].double() + AT_ONCE).unsqueeze(1)]
     outcome += [(records["cause"] == k).double().unsqueeze(1) for k in range(len(layout.causes) - 1)]
     return Split(
         present=(count > 0).double(),
