@@ -280,7 +280,7 @@ def test_numbers_are_rounded_to_a_digit():
 # Privacy ------------------------------------------------------------------------------------------------------------------
 def test_an_honest_writer_passes_the_audit_and_a_copier_fails(dictionary, parts):
     findings, flags = audit_notes(evidence(dictionary, parts))
-    assert [f.verdict for f in findings] == ["pass"] * 3
+    assert [f.verdict for f in findings] == ["pass"] * 4
     assert flags == []
     wrong, touched = planted("note: copied from training", parts[2], parts[0], dictionary, np.random.default_rng(5))
     findings, flags = audit_notes(evidence(dictionary, parts, wrong))
@@ -288,6 +288,27 @@ def test_an_honest_writer_passes_the_audit_and_a_copier_fails(dictionary, parts)
     assert {f.patient_id for f in flags} <= touched
     assert len({f.patient_id for f in flags}) > 0.8 * len(touched)
     assert all(f.reads_real_data and f.severity == "severe" for f in flags)
+
+
+def test_a_patients_free_sentence_in_synthetic_notes_is_flagged(dictionary, parts):
+    """One real patient's note holds a sentence of its own; synthetic patients' notes hold it, with another number."""
+    train, holdout, made = parts
+    sentence = "Her grandson of {} plays the trombone in the band of the fire brigade at weekends."
+
+    def told(cohort, notes, age):
+        texts = [f"{t} {sentence.format(age)}" if i < notes else t for i, t in enumerate(cohort.notes["text"])]
+        return replace(cohort, notes=cohort.notes.assign(text=texts))
+
+    learnt = told(train, 1, 14)
+    for notes, verdict in ((0, "pass"), (3, "pass"), (20, "fail")):  # three of 139 are no more than chance may make
+        wrong = told(made, notes, 15)
+        findings, flags = audit_notes(evidence(dictionary, (learnt, holdout, made), wrong))
+        assert by_metric(findings)["copied_text"].verdict == verdict
+        assert {f.patient_id for f in flags} == set(wrong.notes["patient_id"][:notes])
+    assert all((f.reason, f.severity, f.reads_real_data) == ("copied_text", "severe", True) for f in flags)
+    where = flags[0].evidence
+    text = wrong.notes[wrong.notes["patient_id"] == flags[0].patient_id]["text"].iloc[where["note"]]
+    assert text[where["start"] : where["end"] + 1].endswith(sentence.format(15))
 
 
 def test_identifiers_are_flagged_with_their_place(dictionary, parts):

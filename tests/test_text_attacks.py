@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from privacy.attacks.copied_text import copied_text
 from privacy.attacks.exposure import Canary, canaries, echo, exposure
 from privacy.attacks.identifiers import identifiers
 from privacy.attacks.verbatim import Automaton, spans, tokens, verbatim
@@ -96,6 +97,61 @@ def test_stock_phrases_in_another_order_are_no_copies():
     assert copier.longer.low > copier.longer_control.high
 
 
+SENTENCE = tokens("Her grandson of 14 plays the trombone in the band of the fire brigade at weekends.")
+"""A free sentence that one patient alone has."""
+
+
+def stock_notes(rng: np.random.Generator, first: int) -> list[tuple[str, list[str]]]:
+    """Notes of stock phrases in random order, each with a number of its own."""
+    phrases = [[*WORDS[10 * i : 10 * i + 8], "day"] for i in range(14)]
+    order = [rng.choice(14, 6, replace=False) for _ in range(60)]
+    return [
+        (f"p{first + i}", [w for k in each for w in (*phrases[k], str(rng.integers(1000)))])
+        for i, each in enumerate(order)
+    ]
+
+
+def test_a_free_sentence_of_one_patient_is_copied_text_whatever_its_numbers():
+    rng = np.random.default_rng(6)
+    train, holdout = stock_notes(rng, 0), stock_notes(rng, 100)
+    made = [note for _, note in stock_notes(rng, 200)]
+    train[7] = (train[7][0], [*train[7][1], *SENTENCE])
+    honest = copied_text(made, train, holdout)
+    assert (honest.copied.value, honest.control.value, honest.longest) == (0, 0, 0)
+    other = ["15" if word == "14" else word for word in SENTENCE]
+    planted_in = {3: SENTENCE, 5: other}
+    copier = copied_text(
+        [[*note[:20], *planted_in.get(i, ()), *note[20:]] for i, note in enumerate(made)], train, holdout
+    )
+    assert copier.copied.value == 2 / len(made)
+    end = 20 + len(
+        SENTENCE
+    )  # "day" and a number stand before the sentence in the training note, too, and are nobody's own
+    assert [tuple(copy) for copy in copier.copies] == [(i, 18, end, len(SENTENCE)) for i in planted_in]
+
+
+def test_templates_and_common_phrases_are_no_copied_text():
+    rng = np.random.default_rng(7)
+    train, holdout = stock_notes(rng, 0), stock_notes(rng, 100)
+    learnt = [note for _, note in train]
+    assert verbatim(learnt, train, holdout, rng).copied.value > 0.9  # the order of phrases is one patient's
+    assert copied_text(learnt, train, holdout).copied.value == 0
+    told = [*train[:1], *((p, [*note, *SENTENCE]) for p, note in train[1:2]), *train[2:]]
+    assert copied_text([SENTENCE], told, holdout).copied.value == 1
+    assert copied_text([SENTENCE[:12]], told, holdout).copied.value == 0  # twelve are allowed
+    assert copied_text([SENTENCE[:13]], told, holdout).longest == 13
+    second = [*told[:2], (told[2][0], [*told[2][1], *SENTENCE]), *told[3:]]
+    assert copied_text([SENTENCE], second, holdout).copied.value == 0
+    unseen = [*holdout, ("h", SENTENCE)]
+    assert copied_text([SENTENCE], told, unseen).copied.value == 0
+    assert copied_text([SENTENCE], told, unseen).control.value == 1 / len(unseen)  # one holdout patient has it, too
+    halves_of = [*holdout, ("h", SENTENCE[:9]), ("k", SENTENCE[9:])]
+    assert copied_text([SENTENCE], told, halves_of).copied.value == 0  # two common phrases make it up
+    pieces = [*holdout, ("h", SENTENCE[:9]), ("k", SENTENCE[12:])]
+    (copy,) = copied_text([SENTENCE], told, pieces).copies
+    assert copy.own == 3 + len(SENTENCE[12:]) * (len(SENTENCE[12:]) < 6)
+
+
 def test_tokens_and_their_places():
     text = "Albumin 3.35 g/dL, day 12."
     assert tokens(text) == ["albumin", "3.35", "g", "/", "dl", ",", "day", "12", "."]
@@ -105,6 +161,8 @@ def test_tokens_and_their_places():
 def test_copies_need_real_notes_of_both_sides():
     with pytest.raises(ConfigError, match="holdout"):
         verbatim([["a"]], [("p", ["a"])], [], np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="holdout"):
+        copied_text([["a"]], [("p", ["a"])], [])
 
 
 def planted(rng: np.random.Generator, number: int = 12) -> list[Canary]:

@@ -1,4 +1,4 @@
-"""What synthetic notes give away: identifiers in them, and runs of words copied from one training patient.
+"""What synthetic notes give away: identifiers in them, and text and runs of words copied from one training patient.
 
 Part of the audit of cohorts: copies are looked for in real notes, so its findings and their flags stay inside. Identifiers are
 found by their form, without any real data.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from privacy.attacks.copied_text import PHRASE, copied_text
 from privacy.attacks.identifiers import identifiers
 from privacy.attacks.verbatim import spans, tokens, verbatim
 from privacy.rates import Rate, clopper_pearson, wilson
@@ -17,6 +18,7 @@ from synthgen.flags import Flag
 from synthgen.notes.support import notes_of, text_column
 
 if TYPE_CHECKING:
+    from privacy.attacks.copied_text import CopiedText
     from privacy.attacks.verbatim import Verbatim
     from synthgen.cohort import Cohort
     from synthgen.dictionary import Dictionary
@@ -26,7 +28,7 @@ Note = tuple[str, int, str]
 FEWEST = 10
 """Notes below which nothing is looked for."""
 LONGER = 1.5
-"""A run so many times as long as the longest of any unseen patient is flagged."""
+"""So many times as much as any unseen patient's notes have by chance is flagged."""
 SURE = 0.995
 """Confidence of what convicts: an audit has many tests, and an honest cohort is to pass them all."""
 TELLING = 0.6
@@ -48,14 +50,11 @@ def audit_notes(evidence: Evidence) -> tuple[list[Finding], list[Flag]]:
     ]
     findings, flags = _identified(made, known)
     if min(len(made), len(train), len(holdout)) >= FEWEST:
-        found = verbatim(
-            [tokens(text) for _, _, text in made],
-            [(patient, tokens(text)) for patient, _, text in train],
-            [(patient, tokens(text)) for patient, _, text in holdout],
-            evidence.rng,
-        )
-        findings += [_copied(found), _echoed(found)]
-        flags += _copies(found, made)
+        written = [tokens(text) for _, _, text in made]
+        learnt, unseen = ([(patient, tokens(text)) for patient, _, text in real] for real in (train, holdout))
+        found, copied = verbatim(written, learnt, unseen, evidence.rng), copied_text(written, learnt, unseen)
+        findings += [_copied(copied), _longer(found), _echoed(found)]
+        flags += _copies(copied, found, made)
     return findings, flags
 
 
@@ -92,20 +91,35 @@ def _identified(notes: list[Note], known: list[str]) -> tuple[list[Finding], lis
     return [found_], flags
 
 
-def _copied(found: Verbatim) -> Finding:
-    """More long copies than unseen patients' notes have by chance and common style."""
+def _copied(found: CopiedText) -> Finding:
+    """Text of one training patient alone that no common phrases make up."""
+    text = (
+        f"{found.copied.value:.1%} of {found.copied.n} synthetic notes copy more than {found.allowed} words of one training "
+        f"patient alone that are neither a template nor common phrases (the longest copy has {found.longest}; numbers count as "
+        f"one word, whatever they are); so do {found.control.value:.1%} of the notes of patients who were not learnt from."
+    )
+    return _beside("copied_text", found.copied, found.control, text)
+
+
+def _longer(found: Verbatim) -> Finding:
+    """Longer runs of one patient alone, of whatever phrases, than unseen patients' notes have by chance and common style."""
     rate, control = found.longer, found.longer_control
-    surely, at_most = _at(rate, SURE), _at(control, SURE)
-    verdict: Verdict = "fail" if surely.low > at_most.high else "pass" if rate.value <= at_most.high else "inconclusive"
     text = (
         f"{rate.value:.1%} of {rate.n} synthetic notes share a run of more than {found.usual} words and numbers with one "
         f"training patient alone (the longest has {found.longest}); so do {control.value:.1%} of the notes of patients who were "
         f"not learnt from (longest {found.longest_control}). Runs of more than {found.allowed}: {found.copied.value:.1%} and "
         f"{found.control.value:.1%}."
     )
+    return _beside("verbatim", rate, control, text)
+
+
+def _beside(name: str, rate: Rate, control: Rate, text: str) -> Finding:
+    """A share of synthetic notes fails where it is surely above what the share of holdout notes may be."""
+    surely, at_most = _at(rate, SURE), _at(control, SURE)
+    verdict: Verdict = "fail" if surely.low > at_most.high else "pass" if rate.value <= at_most.high else "inconclusive"
     return Finding(
-        "notes", "verbatim", rate.value, verdict, text, "audit", low=rate.low, high=rate.high, n=rate.n,
-        ceiling=control.value, bound=at_most.high, better="lower",
+        "notes", name, rate.value, verdict, text, "audit", low=rate.low, high=rate.high, n=rate.n, ceiling=control.value,
+        bound=at_most.high, better="lower",
     )  # fmt: skip
 
 
@@ -128,22 +142,30 @@ def _echoed(found: Verbatim) -> Finding:
     )  # fmt: skip
 
 
-def _copies(found: Verbatim, notes: list[Note]) -> list[Flag]:
-    """Patients whose notes have a much longer run than any unseen patient's: the longest of either varies by chance."""
+def _copies(copied: CopiedText, found: Verbatim, notes: list[Note]) -> list[Flag]:
+    """Patients whose notes copy much more than chance makes of any unseen patient's notes: the most of either varies."""
     flags = []
+    for index, start, end, own in copied.copies:
+        if own > max(LONGER * copied.own_control, PHRASE):
+            words = (
+                f"copies {end - start} words of one real patient's notes, {own} of them in no phrase that others use"
+            )
+            flags.append(_flag(notes[index], start, end, copied.allowed, words))
     for index, start, end in found.where:
         if end - start > max(LONGER * found.longest_control, found.allowed):
-            patient, number, text = notes[index]
-            first, last = span_of(text, start, end)
-            where = {"note": number, "start": first, "end": last}
-            flags.append(
-                Flag(
-                    patient, "copied_text", "severe",
-                    f"Note {number + 1} shares a run of {end - start} words and numbers with one real patient's notes alone.",
-                    reads_real_data=True, evidence={**where, "spans": [where]}, score=1 - found.allowed / (end - start),
-                )
-            )  # fmt: skip
+            words = f"shares a run of {end - start} words and numbers with one real patient's notes alone"
+            flags.append(_flag(notes[index], start, end, found.allowed, words))
     return flags
+
+
+def _flag(note: Note, start: int, end: int, allowed: int, words: str) -> Flag:
+    patient, number, text = note
+    first, last = span_of(text, start, end)
+    where = {"note": number, "start": first, "end": last}
+    return Flag(
+        patient, "copied_text", "severe", f"Note {number + 1} {words}.", reads_real_data=True,
+        evidence={**where, "spans": [where]}, score=1 - allowed / (end - start),
+    )  # fmt: skip
 
 
 def span_of(text: str, start: int, end: int) -> tuple[int, int]:
