@@ -4,8 +4,9 @@
 
 The cohort is PBC with *derived* notes (configs/pbc-notes), split half and half by patient; each setting learns from one half and
 is measured on the other: likelihood of its notes, and notes written for its records, day by day, beside the derived ones.
-Rows {system, setting, metric, value, low, high, n, seeds}; intervals are the range over splits, n is their number. Nothing is
-tuned on these patients or on the bank their notes were derived from.
+Rows {system, setting, metric, value, low, high, n, seeds}; n is the number of splits, and intervals are the range over them (of
+one split: 95% intervals of claims over patients, of copies over notes). Nothing is tuned on these patients or on the bank their
+notes were derived from.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ from generators.notes.generator import NoteLM
 from generators.notes.slots import Catalogue
 from generators.notes.writing import write
 from privacy.accounting import calibrate
+from privacy.attacks.copied_text import copied_text
 from privacy.attacks.exposure import Exposure, canaries, exposure
 from privacy.attacks.verbatim import tokens as words
 from privacy.attacks.verbatim import verbatim
 from privacy.budget import Budget
 from privacy.noise import Noise
-from privacy.rates import wilson
+from privacy.rates import Rate, wilson
 from privacy.session import Session
 from synthgen.auditing.canary_patients import beginnings
 from synthgen.auditing.note_exposure import ALTERNATIVES
@@ -121,29 +123,50 @@ def text_measures(dictionary: Dictionary, wanted: Sequence[Page], texts: Sequenc
 
 def factuality(
     dictionary: Dictionary, cohort: Cohort, wanted: Sequence[Page], texts: Sequence[str]
-) -> dict[str, float]:
+) -> dict[str, float | Rate]:
     """Claims that an extractor finds in the notes, beside the record of their patient."""
     notes = cohort.notes
     assert notes is not None
     column = next(name for name, c in dictionary.tables["notes"].columns.items() if c.type == "text")
     assert [p.chart.patient_id for p in wanted] == [str(i) for i in notes["patient_id"]]
     checked = check_notes(replace(cohort, notes=notes.assign(**{column: list(texts)})), dictionary)
-    verdicts = Counter(c.support.verdict for c in checked)
-    found = {f"claims {v}, share": n / len(checked) for v, n in sorted(verdicts.items())}
+    found: dict[str, float | Rate] = {
+        f"claims {v}, share": of_claims([(c.patient_id, c.support.verdict == v) for c in checked])
+        for v in sorted({c.support.verdict for c in checked})
+    }
     return found | {"claims a note": len(checked) / len(texts)}
+
+
+def of_claims(hits: Sequence[tuple[str, bool]]) -> Rate:
+    """A share of claims with its 95% bootstrap interval over patients, who are made of many claims."""
+    by_patient = {patient: k for k, patient in enumerate(dict.fromkeys(patient for patient, _ in hits))}
+    counts = np.zeros((len(by_patient), 2))
+    for patient, hit in hits:
+        counts[by_patient[patient]] += (hit, 1)
+    drawn = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))  # [draws, patients]
+    of = counts[drawn].sum(axis=1)
+    low, high = np.quantile(of[:, 0] / of[:, 1], (0.025, 0.975))
+    return Rate(float(counts[:, 0].sum() / counts[:, 1].sum()), float(low), float(high), len(hits))
 
 
 def copies(
     dictionary: Dictionary, train: Cohort, holdout: Cohort, texts: Sequence[str], split: int
-) -> dict[str, float]:
-    """Runs of words that a written note shares with one training patient alone, beside those of the holdout's own notes."""
-    real = [[(p, words(text)) for p, _, _, text in notes_of(half, dictionary)] for half in (train, holdout)]
-    found = verbatim([words(text) for text in texts], real[0], real[1], np.random.default_rng(split))
+) -> dict[str, float | Rate]:
+    """What a written note has of one training patient alone, beside what the holdout's own notes have."""
+    written = [words(text) for text in texts]
+    learnt, unseen = ([(p, words(text)) for p, _, _, text in notes_of(half, dictionary)] for half in (train, holdout))
+    found = verbatim(written, learnt, unseen, np.random.default_rng(split))
+    copied = copied_text(written, learnt, unseen)
     return {
-        "notes with a run of over 12 tokens of one training patient, share": found.copied.value,
-        "the same of holdout notes, which nobody generated": found.control.value,
-        "tokens that 99 of 100 holdout notes do not exceed": found.usual,
-        "notes with a longer run, share": found.longer.value,
+        "notes that copy over 12 tokens of one training patient, common phrases apart, share": copied.copied,
+        "the same of holdout notes, which nobody generated": copied.control,
+        "longest copy, tokens": copied.longest,
+        "most tokens of a copy in no common phrase": max((c.own for c in copied.copies), default=0),
+        "the same of holdout notes": copied.own_control,
+        "notes with a run of over 12 tokens of one training patient, of whatever phrases, share": found.copied,
+        "such runs in holdout notes, share": found.control,
+        "tokens of such a run that 99 of 100 holdout notes do not exceed": found.usual,
+        "notes with a longer run, share": found.longer,
         "longest run of one training patient, tokens": found.longest,
     }
 
@@ -189,7 +212,7 @@ def run(dictionary: Dictionary, cohort: Cohort, splits: int, quick: bool, cache:
     settings: dict[str, object] = (
         {"pretrain_steps": 60, "pretrain_patients": 200, "steps": 4, "finetune_epochs": 1} if quick else {}
     )
-    values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    values: dict[tuple[str, str, str], list[float | Rate]] = defaultdict(list)
     busy = time.process_time()
     NoteLM(dictionary, settings).pretrain(0, cache, quiet)
     values[OURS, "public backbone", "pretraining, CPU seconds"] = [time.process_time() - busy]
@@ -199,7 +222,8 @@ def run(dictionary: Dictionary, cohort: Cohort, splits: int, quick: bool, cache:
         real = list(pages(shown, Catalogue(dictionary)))
         wanted = [page for page, _ in real]
         real_texts = [text for _, text in real]
-        found = text_measures(dictionary, wanted, real_texts) | factuality(dictionary, shown, wanted, real_texts)
+        found: dict[str, float | Rate] = {**text_measures(dictionary, wanted, real_texts)}
+        found |= factuality(dictionary, shown, wanted, real_texts)
         for metric, value in found.items():
             values[DERIVED, "reference", metric].append(value)
         for setting, epsilon in SETTINGS.items():
@@ -210,7 +234,7 @@ def run(dictionary: Dictionary, cohort: Cohort, splits: int, quick: bool, cache:
             busy = time.process_time()
             texts = written(generator, wanted, split)
             busy = time.process_time() - busy
-            found = text_measures(dictionary, wanted, texts) | factuality(dictionary, shown, wanted, texts)
+            found = {**text_measures(dictionary, wanted, texts), **factuality(dictionary, shown, wanted, texts)}
             found |= copies(dictionary, train, holdout, texts, split) | {"holdout NLL, nats a token": nll}
             found |= {"fit, CPU seconds": fit_seconds, "writing, CPU seconds a note": busy / len(texts)}
             for metric, value in found.items():
@@ -221,10 +245,18 @@ def run(dictionary: Dictionary, cohort: Cohort, splits: int, quick: bool, cache:
                 flush=True,
             )
     return [
-        {"system": system, "setting": setting, "metric": metric, "value": float(np.mean(v)), "n": len(v), "seeds": 1,
-         "low": float(np.min(v)) if len(v) > 1 else None, "high": float(np.max(v)) if len(v) > 1 else None}
+        {"system": system, "setting": setting, "metric": metric, "n": len(v), "seeds": 1} | summary(v)
         for (system, setting, metric), v in values.items()
-    ]  # fmt: skip
+    ]
+
+
+def summary(values: Sequence[float | Rate]) -> dict[str, float | None]:
+    """Mean and range over splits; of one split, a rate's own interval."""
+    if len(values) == 1 and isinstance(values[0], Rate):
+        return {"value": values[0].value, "low": values[0].low, "high": values[0].high}
+    plain = [v.value if isinstance(v, Rate) else float(v) for v in values]
+    many = len(plain) > 1
+    return {"value": float(np.mean(plain)), "low": min(plain) if many else None, "high": max(plain) if many else None}
 
 
 def reports(cohort: Cohort, dictionary: Dictionary) -> list[dict[str, object]]:
