@@ -35,7 +35,7 @@ from generators.notes.generator import NoteLM
 from generators.notes.slots import Catalogue
 from generators.notes.writing import write
 from privacy.accounting import calibrate
-from privacy.attacks.copied_text import copied_text
+from privacy.attacks.copied_text import PHRASE, copied_text
 from privacy.attacks.exposure import Exposure, canaries, exposure
 from privacy.attacks.verbatim import tokens as words
 from privacy.attacks.verbatim import verbatim
@@ -160,9 +160,11 @@ def copies(
     return {
         "notes that copy over 12 tokens of one training patient, common phrases apart, share": copied.copied,
         "the same of holdout notes, which nobody generated": copied.control,
-        "longest copy, tokens": copied.longest,
-        "most tokens of a copy in no common phrase": max((c.own for c in copied.copies), default=0),
-        "the same of holdout notes": copied.own_control,
+        "notes that copy over 6 tokens in no common phrase, share": wilson(
+            len({copy.note for copy in copied.copies if copy.own > PHRASE}), len(texts)
+        ),
+        "most tokens of a copy in no common phrase": max((copy.own for copy in copied.copies), default=0),
+        "most of a holdout note's": copied.own_control,
         "notes with a run of over 12 tokens of one training patient, of whatever phrases, share": found.copied,
         "such runs in holdout notes, share": found.control,
         "tokens of such a run that 99 of 100 holdout notes do not exceed": found.usual,
