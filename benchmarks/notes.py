@@ -28,6 +28,7 @@ import radiology_reports
 import torch
 from numpy.typing import NDArray
 
+from fidelity.notes.factuality import share
 from generators.notes import adapter, fit, pretraining
 from generators.notes.delexicalisation import delexicalised, lexicalised
 from generators.notes.encoding import Page, loss, pages
@@ -49,7 +50,7 @@ from synthgen.auditing.note_exposure import _repeated as repeated
 from synthgen.auditing.note_exposure import _written as written_by
 from synthgen.cohort import Cohort, concatenate
 from synthgen.dictionary import Dictionary, read_dictionary
-from synthgen.notes.support import check_notes, notes_of
+from synthgen.notes.support import as_table, check_notes, notes_of
 from synthgen.randomness import child_seed
 from synthgen.storage import read_cohort
 
@@ -130,23 +131,9 @@ def factuality(
     column = next(name for name, c in dictionary.tables["notes"].columns.items() if c.type == "text")
     assert [p.chart.patient_id for p in wanted] == [str(i) for i in notes["patient_id"]]
     checked = check_notes(replace(cohort, notes=notes.assign(**{column: list(texts)})), dictionary)
-    found: dict[str, float | Rate] = {
-        f"claims {v}, share": of_claims([(c.patient_id, c.support.verdict == v) for c in checked])
-        for v in sorted({c.support.verdict for c in checked})
-    }
-    return found | {"claims a note": len(checked) / len(texts)}
-
-
-def of_claims(hits: Sequence[tuple[str, bool]]) -> Rate:
-    """A share of claims with its 95% bootstrap interval over patients, who are made of many claims."""
-    by_patient = {patient: k for k, patient in enumerate(dict.fromkeys(patient for patient, _ in hits))}
-    counts = np.zeros((len(by_patient), 2))
-    for patient, hit in hits:
-        counts[by_patient[patient]] += (hit, 1)
-    drawn = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))  # [draws, patients]
-    of = counts[drawn].sum(axis=1)
-    low, high = np.quantile(of[:, 0] / of[:, 1], (0.025, 0.975))
-    return Rate(float(counts[:, 0].sum() / counts[:, 1].sum()), float(low), float(high), len(hits))
+    table = as_table(checked)
+    verdicts = sorted(set(table["verdict"]))
+    return {**{f"claims {v}, share": share(table, v) for v in verdicts}, "claims a note": len(checked) / len(texts)}
 
 
 def copies(
