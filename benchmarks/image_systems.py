@@ -162,11 +162,11 @@ def ours(epsilon: float | None, public: bool = False, **settings: Any) -> System
 
 
 def moments_alone(epsilon: float) -> System:
-    """The whole budget on the four sums, and Gaussian pictures of them: our generator without its network."""
+    """The whole budget on the five sums, and Gaussian pictures of them: our generator without its network."""
 
     def made(data: Data, seed: int) -> Made:
         model = ImageDiffusion(dictionary(), data.settings)
-        keep = ("images/mean", "images/scale", "images/location", "images/dependence")
+        keep = moments_file.QUESTIONS
         wanted = tuple(c for c in model.charges(len(data.train)) if c.name in keep)
         charges = calibrate(wanted, Budget(epsilon, DELTA))
         records = model.encode(cohort(data.train, data.labels))

@@ -271,14 +271,14 @@ def test_without_noise_moments_are_those_of_the_pictures(share: float):
     label = torch.from_numpy(rng.integers(0, 2, n))
     told = torch.cat([torch.ones(n, 1), torch.nn.functional.one_hot(label, 2).float()], dim=1)
     z = torch.from_numpy(rng.normal(size=(n, spectrum.numbers))).float() * 0.3 * spectrum.scale
+    z[label == 1, 100:] *= 1.5
     z[:, 1] += 0.8 * z[:, 0] * spectrum.scale[1] / spectrum.scale[0]
     z[:, 2] += (2.0 * label - 1) * 0.4 * spectrum.scale[2]
     x = to_bytes(spectrum.images(z))
     records = {"images": x.unsqueeze(1), "count": torch.ones(n, dtype=torch.int64), "condition": told.unsqueeze(1)}
     if share < 1:
         records = {name: torch.cat([v, torch.zeros_like(v)]) for name, v in records.items()}
-    names = (moments_file.MEAN, moments_file.SCALE, moments_file.LOCATION, moments_file.DEPENDENCE)
-    session = Session(records, [Charge(name, QUIET) for name in names], int(n / share), Noise(0))
+    session = Session(records, [Charge(name, QUIET) for name in moments_file.QUESTIONS], int(n / share), Noise(0))
     learnt = moments_file.learn(moments_file.Questions(spectrum, session, share), 3, 1.0, 6, None)
     true = spectrum.coefficients(to_unit(x))
     means = torch.stack([true[label == k].mean(dim=0) for k in (0, 1)])
@@ -287,6 +287,9 @@ def test_without_noise_moments_are_those_of_the_pictures(share: float):
     drawn = spectrum.coefficients(moments_file.draw(spectrum, learnt, told, torch.Generator().manual_seed(0)))
     rest = lambda c: c - torch.stack([c[label == k].mean(dim=0) for k in (0, 1)])[label]  # noqa: E731
     assert torch.allclose(torch.cov(rest(drawn)[:, :6].T), torch.cov(rest(true)[:, :6].T), rtol=0.2, atol=0.12)
+    for coefficients in (drawn, true):
+        sizes = spectrum.block_means(coefficients.square())[:, spectrum.block.unique()[-5:]].sqrt()
+        assert 1.4 < float(sizes[label == 1].mean() / sizes[label == 0].mean()) < 1.6
 
 
 def test_moved_pictures_have_the_moments_they_are_moved_to():
@@ -297,11 +300,27 @@ def test_moved_pictures_have_the_moments_they_are_moved_to():
     own = moments_file.of_public(spectrum, base, told, 4)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=stream))[0]
     dependence = turn @ torch.diag(torch.tensor([1.6, 1.2, 0.8, 0.4])) @ turn.T
-    wanted = Moments(torch.zeros(1, spectrum.numbers), torch.full((spectrum.numbers,), 0.15), dependence)
+    none, spread = torch.zeros(1, spectrum.numbers), torch.full((spectrum.numbers,), 0.15)
+    wanted = Moments(none, spread, none, dependence)
     moved = moments_file.move(spectrum, wanted, base, own, told, told)
     z = spectrum.coefficients(moved) / 0.15
     assert torch.allclose(torch.cov(z[:, :4].T), dependence, atol=0.1)
     assert float((z.std(dim=0) - 1).abs()[4:].max()) < 0.1
+
+
+def test_public_moments_know_that_classes_differ_in_contrast_and_moving_takes_it_along():
+    spectrum, n = Spectrum(1, SIDE), 600
+    stream = torch.Generator().manual_seed(2)
+    label = torch.arange(n) % 2
+    told = torch.cat([torch.ones(n, 1), torch.eye(2)[label]], dim=1)
+    base = (0.1 + 0.1 * label.view(-1, 1, 1, 1)) * torch.randn(n, 1, SIDE, SIDE, generator=stream)
+    own = moments_file.of_public(spectrum, base, told, 4)
+    ratio = own.unit(told[1:2]) / own.unit(told[:1])
+    assert float((ratio - 2).abs().max()) < 0.4
+    assert float((ratio - 2).mean().abs()) < 0.05
+    z = own.standardised(spectrum.coefficients(base), told)
+    assert all(abs(float(z[label == k].std()) - 1) < 0.03 for k in (0, 1))
+    assert torch.allclose(own.coloured(z, told), spectrum.coefficients(base), atol=1e-4)
 
 
 def test_every_statistic_keeps_to_its_row():
@@ -589,7 +608,9 @@ def test_pictures_that_are_drawn_in_pieces_are_the_same(tmp_path: Path, monkeypa
             public_pictures(dictionary(), Settings.model_validate(settings)), "cpu", 0, silent,
         )  # fmt: skip
         spectrum = Spectrum(1, SIDE)
-        flat_spectrum = Moments(torch.zeros(3, spectrum.numbers), 0.3 * spectrum.scale, torch.eye(4))
+        flat_spectrum = Moments(
+            torch.zeros(3, spectrum.numbers), 0.3 * spectrum.scale, torch.zeros(3, spectrum.numbers), torch.eye(4)
+        )
         return fit._drawn(flat_spectrum).images
 
     whole = drawn()

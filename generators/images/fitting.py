@@ -44,10 +44,11 @@ def charges(layout: Layout, occurrence: Occurrence, settings: Settings) -> list[
         moments_file.MEAN: shares.mean,
         moments_file.SCALE: shares.scale,
         moments_file.LOCATION: shares.location,
+        moments_file.CONTRAST: shares.contrast,
         moments_file.DEPENDENCE: shares.dependence,
     }
     if layout.width == 1:
-        del questions[moments_file.LOCATION]
+        del questions[moments_file.LOCATION], questions[moments_file.CONTRAST]
     return [
         occurrence.charge(1 / shares.occurrence**0.5),
         *(Charge(name, 1 / share**0.5) for name, share in questions.items()),
@@ -99,7 +100,7 @@ class Fit:
         return self._descent(session, trainer.average, before, part(state, "descent."))
 
     def _moments(self, session: Session, state: State) -> Moments:
-        """From the saved state, or three noisy sums and who has pictures."""
+        """From the saved state, or noisy sums and who has pictures."""
         if state:
             self.occurrence.restore(state)
             return Moments.of_state(state)

@@ -5,7 +5,8 @@ What hundreds of patients can tell under privacy is low-dimensional. So the budg
 1. *mean*: the mean picture;
 2. *scale*: the contrast of each block of frequencies around it;
 3. *location*: what the condition changes in the mean picture, in units of that scale;
-4. *dependence*: the covariance of the lowest frequencies around it, of as many as the noise allows.
+4. *contrast*: what it changes in the contrast of each block: few numbers, and all that one class's texture may differ by;
+5. *dependence*: the covariance of the lowest frequencies around it, of as many as the noise allows.
 
 Pictures of public images, or without any of Gaussian noise, are then moved by the linear optimal transport to these moments
 (Dowson and Landau 1982), as `generators.ehr.transport` moves records.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,11 +26,17 @@ from generators.images.spectrum import Spectrum
 from privacy.gradients import Records
 from privacy.session import Session
 
-MEAN, SCALE, LOCATION, DEPENDENCE = "images/mean", "images/scale", "images/location", "images/dependence"
+MEAN, SCALE, LOCATION = "images/mean", "images/scale", "images/location"
+CONTRAST, DEPENDENCE = "images/contrast", "images/dependence"
+QUESTIONS = (MEAN, SCALE, LOCATION, CONTRAST, DEPENDENCE)
 FLOOR = 0.05
 """Least variance of a direction, relative to its scale."""
 CLIP = 1.25
 """Clips are this many times the norm that a patient of the public scale has."""
+UNLIKE = 0.3
+"""Public guess of how much patients differ in the contrast of a block, beyond chance, as a share of it."""
+LEAST, MOST = 0.25, 4.0
+"""Of the contrast under a condition, relative to everybody's."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,22 @@ class Moments:
     Args:
         regression: [width, numbers].
         spread: [numbers] standard deviation around the mean.
-        dependence: [low, low] correlation of the lowest frequencies around the mean, in units of `spread`.
+        contrast: [width, numbers] how the condition changes `spread`, to 1 + conditions @ contrast times as much.
+        dependence: [low, low] correlation of the lowest frequencies around the mean, in units of that standard deviation.
     """
 
     regression: Tensor
     spread: Tensor
+    contrast: Tensor
     dependence: Tensor
+
+    def unit(self, conditions: Tensor) -> Tensor:
+        """[N, numbers] standard deviations."""
+        return self.spread * (1 + conditions @ self.contrast).clamp(LEAST, MOST)
 
     def standardised(self, coefficients: Tensor, conditions: Tensor) -> Tensor:
         """[N, numbers] with mean 0, variance 1 and, of the lowest, no correlation."""
-        z = (coefficients - conditions @ self.regression) / self.spread
+        z = (coefficients - conditions @ self.regression) / self.unit(conditions)
         low = len(self.dependence)
         return torch.cat([z[:, :low] @ _power(self.dependence, -0.5), z[:, low:]], dim=1)
 
@@ -56,30 +69,41 @@ class Moments:
         """The way back."""
         low = len(self.dependence)
         z = torch.cat([z[:, :low] @ _power(self.dependence, 0.5), z[:, low:]], dim=1)
-        return conditions @ self.regression + z * self.spread
+        return conditions @ self.regression + z * self.unit(conditions)
 
     def state(self) -> dict[str, Tensor]:
         """For a saved state."""
         return {
             "moments.regression": self.regression,
             "moments.spread": self.spread,
+            "moments.contrast": self.contrast,
             "moments.dependence": self.dependence,
         }
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor]) -> Moments:
-        return cls(state["moments.regression"], state["moments.spread"], state["moments.dependence"])
+        return cls(*(state[f"moments.{name}"] for name in ("regression", "spread", "contrast", "dependence")))
 
 
 def of_public(spectrum: Spectrum, images: Tensor, conditions: Tensor, low: int) -> Moments:
     """Of public pictures [N, channels, side, side] in -1..1, without noise."""
     z = spectrum.coefficients(images)
-    gram = conditions.T @ conditions / len(z) + 1e-4 * torch.eye(conditions.shape[1])
-    regression = torch.linalg.solve(gram, conditions.T @ z / len(z))
+    regression = _regression(conditions, z)
     rest = z - conditions @ regression
+    sizes = _sizes(spectrum, rest / (rest.square().mean(dim=0) + 1e-6).sqrt())
+    change = _regression(conditions[:, 1:], sizes / (sizes.mean(dim=0) + 1e-6) - 1)
+    contrast = torch.cat([torch.zeros(1, spectrum.blocks), change])[:, spectrum.block]
+    rest = rest / (1 + conditions @ contrast).clamp(LEAST, MOST)
     spread = (rest.square().mean(dim=0) + 1e-6).sqrt()
     correlation = torch.corrcoef((rest / spread)[:, :low].T).reshape(low, low) if low else torch.eye(0)
-    return Moments(regression, spread, 0.98 * correlation + 0.02 * torch.eye(low))
+    return Moments(regression, spread, contrast, 0.98 * correlation + 0.02 * torch.eye(low))
+
+
+def _regression(conditions: Tensor, values: Tensor) -> Tensor:
+    """[width, numbers], by least squares with a trace of a ridge."""
+    gram = conditions.T @ conditions / len(values) + 1e-4 * torch.eye(conditions.shape[1])
+    found: Tensor = torch.linalg.solve(gram, conditions.T @ values / len(values))
+    return found
 
 
 @dataclass(frozen=True)
@@ -114,7 +138,7 @@ class Questions:
 
 
 def learn(ask: Questions, width: int, longest: float, low: int, public: Moments | None) -> Moments:
-    """Four noisy sums; three where there is nothing to be conditional on.
+    """Five noisy sums; three where there is nothing to be conditional on.
 
     Args:
         width, longest: numbers of a condition vector, and the norm of the longest there can be without its first.
@@ -126,10 +150,12 @@ def learn(ask: Questions, width: int, longest: float, low: int, public: Moments 
     unit = spectrum.scale if public is None else public.spread
     centre = _mean(ask, centre, unit)
     spread = unit * _scale(ask, centre, unit)[spectrum.block]
+    contrast = torch.zeros_like(centre) if public is None else public.contrast
     if width > 1:
-        centre = _location(ask, centre, spread, longest, low)
+        centre, inverse = _location(ask, centre, spread, longest, low)
+        contrast = _contrast(ask, centre, spread, contrast, longest, inverse)
     known = torch.eye(min(low, spectrum.numbers)) if public is None else public.dependence
-    return Moments(centre, spread, _dependence(ask, centre, spread, known))
+    return _dependence(ask, Moments(centre, spread, contrast, known))
 
 
 def _mean(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
@@ -143,21 +169,29 @@ def _mean(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
 
 def _scale(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
     """[blocks] size of the coefficients around the centre, in public units. Asked as root mean squares, whose range is
-    smaller than that of squares; k normal coefficients have one of sqrt(2 / k) G((k + 1) / 2) / G(k / 2) on average."""
+    smaller than that of squares."""
     spectrum = ask.spectrum
-
-    def sizes(z: Tensor, conditions: Tensor) -> Tensor:
-        return spectrum.block_means(((z - conditions @ centre) / unit).square()).sqrt()
-
     clip_norm = CLIP * math.sqrt(spectrum.blocks)
-    answer = ask.mean(sizes, clip_norm, SCALE).clamp(min=max(ask.error(clip_norm, SCALE), FLOOR))
+    answer = ask.mean(lambda z, conditions: _sizes(spectrum, (z - conditions @ centre) / unit), clip_norm, SCALE)
+    return answer.clamp(min=max(ask.error(clip_norm, SCALE), FLOOR)) / _usual(spectrum)
+
+
+def _sizes(spectrum: Spectrum, z: Tensor) -> Tensor:
+    """[N, blocks] root mean square of each block of coefficients."""
+    return spectrum.block_means(z.square()).sqrt()
+
+
+def _usual(spectrum: Spectrum) -> Tensor:
+    """[blocks] mean of that of k standard normal coefficients, sqrt(2 / k) G((k + 1) / 2) / G(k / 2)."""
     k = torch.bincount(spectrum.block).float()
-    return answer / ((2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp())
+    return (2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp()
 
 
-def _location(ask: Questions, centre: Tensor, spread: Tensor, longest: float, low: int) -> Tensor:
-    """[width, numbers] the centre with what the condition changes. The `low` lowest frequencies count alike in the clip, those
-    above them less and less."""
+def _location(
+    ask: Questions, centre: Tensor, spread: Tensor, longest: float, low: int
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """[width, numbers] the centre with what the condition changes; the `low` lowest frequencies count alike in the clip, those
+    above them less and less. And [width - 1, width - 1] what turns products with conditions into a regression on them."""
     unit = spread.clamp(min=float(spread[:low].min()))
     size = unit * float(torch.linalg.vector_norm(spread / unit))
     width, numbers = len(centre) - 1, len(spread)
@@ -174,7 +208,27 @@ def _location(ask: Questions, centre: Tensor, spread: Tensor, longest: float, lo
     inverse = torch.linalg.solve(gram @ gram + ridge * torch.eye(width), gram)
     found = inverse @ cross.reshape(width, -1)  # [width, numbers]
     found = _shrunk(ask.spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
-    return torch.cat([centre[:1], centre[1:] + found * size / longest])
+    return torch.cat([centre[:1], centre[1:] + found * size / longest]), inverse
+
+
+def _contrast(
+    ask: Questions, centre: Tensor, spread: Tensor, known: Tensor, longest: float, inverse: Tensor
+) -> Tensor:  # fmt: skip
+    """[width, numbers] what the condition changes in the size of each block, relative to everybody's; noise is shrunk to what is
+    `known` publicly."""
+    spectrum, usual = ask.spectrum, _usual(ask.spectrum)
+
+    def products(z: Tensor, conditions: Tensor) -> Tensor:
+        sizes = _sizes(spectrum, (z - conditions @ centre) / spread)
+        return _outer(conditions[:, 1:] / longest, sizes / usual - 1)
+
+    clip_norm = CLIP * math.sqrt(float((1 / usual.square() - 1 + UNLIKE**2).sum()))
+    answer, error = ask.mean(products, clip_norm, CONTRAST), ask.error(clip_norm, CONTRAST)
+    public = spectrum.block_means(known[1:])
+    change = inverse @ answer.reshape(len(inverse), -1) / longest - public  # [width, blocks]
+    noise = error**2 * inverse.square().sum(dim=1, keepdim=True) / longest**2
+    kept = (1 - noise / change.square().mean(dim=1, keepdim=True).clamp(min=1e-12)).clamp(min=0)
+    return torch.cat([known[:1], (public + kept * change)[:, spectrum.block]])
 
 
 def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:
@@ -184,15 +238,16 @@ def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:
     return found * kept[:, spectrum.block]
 
 
-def _dependence(ask: Questions, regression: Tensor, spread: Tensor, known: Tensor) -> Tensor:
-    """[low, low] correlation of the lowest frequencies; `low` as many as keep the noise's largest eigenvalue below a half, and
-    at most as are `known` publicly."""
+def _dependence(ask: Questions, moments: Moments) -> Moments:
+    """With the correlation of the lowest frequencies; of as many as keep the noise's largest eigenvalue below a half, and at most
+    as are known publicly."""
+    known = moments.dependence
     low = next(r for r in range(len(known), 0, -1) if r == 1 or _edge(ask, r) < 0.5)
     rows, columns = torch.triu_indices(low, low)
     weight = torch.where(rows == columns, 1.0, math.sqrt(2.0))
 
     def products(z: Tensor, conditions: Tensor) -> Tensor:
-        rest = ((z - conditions @ regression) / spread)[:, :low]
+        rest = ((z - conditions @ moments.regression) / moments.unit(conditions))[:, :low]
         return rest[:, rows] * rest[:, columns] * weight
 
     answer = ask.mean(products, CLIP * low, DEPENDENCE) / weight
@@ -202,8 +257,7 @@ def _dependence(ask: Questions, regression: Tensor, spread: Tensor, known: Tenso
     values, vectors = torch.linalg.eigh(found - known[:low, :low])  # what the patients change
     kept = (1 - (_edge(ask, low) / values.abs().clamp(min=1e-9)) ** 2).clamp(min=0)
     values, vectors = torch.linalg.eigh(known[:low, :low] + (vectors * (values * kept)) @ vectors.T)
-    correlation: Tensor = (vectors * values.clamp(min=FLOOR)) @ vectors.T
-    return correlation
+    return replace(moments, dependence=(vectors * values.clamp(min=FLOOR)) @ vectors.T)
 
 
 def _edge(ask: Questions, low: int) -> float:

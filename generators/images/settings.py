@@ -40,13 +40,15 @@ class Shares(Entry):
     """Who has pictures, how many and when."""
     mean: float = Field(default=0.10, gt=0, lt=1)
     """Mean picture."""
-    scale: float = Field(default=0.10, gt=0, lt=1)
+    scale: float = Field(default=0.08, gt=0, lt=1)
     """Contrast of each block of spatial frequencies."""
     location: float = Field(default=0.35, gt=0, lt=1)
     """What the condition changes in the mean picture."""
+    contrast: float = Field(default=0.05, gt=0, lt=1)
+    """What the condition changes in that contrast."""
     dependence: float = Field(default=0.25, gt=0, lt=1)
     """Covariance of the low frequencies."""
-    gradient: float = Field(default=0.15, gt=0, lt=1)
+    gradient: float = Field(default=0.12, gt=0, lt=1)
     """DP-SGD on the denoiser."""
 
     @model_validator(mode="after")
