@@ -3,9 +3,9 @@
     python benchmarks/linked.py --json benchmarks/results/linked.json
 
 Simulates both cohorts and runs the job, each in a process of its own as `make linked` does; or, with `--workspace`, reads the
-last run of a workspace. Rows {system, setting, metric, value, low, high, n, seeds}: epsilon, the findings about pictures, notes and
-whole patients (with ceiling, floor and verdict), every stage's seconds and peak memory, and `queue/REASON`, the patients that the
-queue for release shows with it.
+last run of a workspace. Rows {system, setting, metric, value, low, high, n, seeds}: epsilon, the findings about pictures, notes
+and whole patients (with ceiling, floor and verdict), every stage's seconds and peak memory, and `queue/REASON`, the patients that
+the queue for release shows with it.
 One run: intervals are each finding's own, over patients.
 """
 
