@@ -16,12 +16,12 @@ import tiny_hpo as tiny
 import torch
 from conftest import ROOT
 from google.protobuf.json_format import Parse
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 from yardstick import at_most
 
 from fidelity.phenotypes import profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error
-from generators.phenotypes import PhenotypeBayes, breadth, calibration, facts, likeness, questions
+from generators.phenotypes import PhenotypeBayes, breadth, calibration, evenness, facts, likeness, questions
 from generators.phenotypes.evidence import SOURCES
 from generators.phenotypes.foretelling import foretell
 from generators.phenotypes.learning import learn_sizes
@@ -266,6 +266,44 @@ def test_sizes_are_shrunk_towards_each_other_as_far_as_their_noise_asks():
     assert unsure == pytest.approx(error, rel=0.25)
     assert learn_sizes(answer, 1e-3, 20.0)[0][answer > 1] == pytest.approx(answer[answer > 1], rel=0.01)
     assert (learn_sizes(answer[:1], 10.0, 20.0)[0], learn_sizes(answer[:1], 10.0, 20.0)[1]) == (20.0, 0.0)
+
+
+def test_a_distribution_of_frequencies_moves_in_its_logit():
+    narrow = Posterior.from_mass(likelihood(np.array([300.0, 20.0]), np.full(2, 1000.0), np.full(2, 8.0)))
+    logit = special.logit(narrow.mean)
+    assert narrow.shifted(np.zeros(2)).mean == pytest.approx(narrow.mean, abs=1e-3)
+    assert special.logit(narrow.shifted(np.array([0.8, 0.8])).mean) == pytest.approx(logit + 0.8, abs=0.1)
+    wide = Posterior.from_mass(np.ones((1, len(narrow.mass[0]))))
+    wanted = special.expit(special.logit(wide.mean) + 1.0)
+    gaps = [abs(p.mean - wanted)[0] for p in (wide.shifted(np.ones(1)), evenness._moved(wide, np.ones(1)))]
+    assert gaps[1] < 0.5 * gaps[0]
+
+
+def test_an_answer_of_noise_alone_makes_no_term_likelier_on_average_and_little_of_it_says_what_it_says():
+    rng = np.random.default_rng(2)
+    axes, sizes = rng.normal(0, 0.05, (30, 8)), np.full(4000, 15.0)
+    error = 1.5 / sizes
+    drawn = evenness.said(axes, rng.normal(0, 1, (4000, 8)) * error[:, None], error, sizes)
+    assert np.exp(drawn).mean() == pytest.approx(1, abs=0.01)
+    assert drawn.std() > 0.05
+    beyond = np.full((2, 8), 0.1)
+    error, many = np.array([1e-6, 1.0]), np.full(2, 1e6)
+    quiet, loud = evenness.said(axes, beyond, error, many) - evenness.said(axes, 0 * beyond, error, many)
+    assert quiet == pytest.approx(evenness._STEP * axes @ beyond[0], rel=1e-3)
+    assert loud == pytest.approx(0.04 * quiet, rel=1e-3)  # (g / (g + 1)) squared
+
+
+def test_noise_does_not_decide_how_many_terms_a_disease_has(generator: PhenotypeBayes, real: Cohort):
+    logits = special.logit(np.array([[0.1, 0.4, 0.02], [0.3, 0.9, 0.5]]))
+    count = np.array([0.9, 0.9])
+    assert special.expit(logits + evenness.offsets(logits, count)[:, None]).sum(axis=1) == pytest.approx(
+        count, rel=1e-3
+    )
+    counts = {}
+    for noise in (0.01, 30.0):
+        generator.fit(door(generator.encode(real), noise), 0, silent)
+        counts[noise] = np.log(evenness.frequencies(generator.public, generator.beliefs).sum(axis=1))
+    assert np.ptp(counts[30.0]) < 0.3 * np.ptp(counts[0.01])
 
 
 def _alike(public: Public, answer: np.ndarray, noise: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from generators.phenotypes import facts, public
 from generators.phenotypes.assembly import assemble
 from generators.phenotypes.beliefs import Beliefs, closed_down, prior
 from generators.phenotypes.breadth import BREADTH_CLIP, BREADTH_WIDTH, breadth, learn_frailties
+from generators.phenotypes.evenness import evened
 from generators.phenotypes.foretelling import foretell
 from generators.phenotypes.learning import (
     learn_exactly,
@@ -205,9 +206,8 @@ class PhenotypeBayes:
         loud = session.charge("phenotypes/excluded").noise_multiplier
         excluded = self._ask(session, "excluded", terms_question(known, now, "excluded", loud, quantile))
         now = learn_frailties(known, learn_excluded(known, now, excluded), breadth_)
-        return known, learn_excluded(
-            known, learn_observed(known, now, observed), excluded
-        )  # of patients as unequal as they are
+        now = evened(known, learn_observed(known, now, observed), observed)  # of patients as unequal as they are
+        return known, learn_excluded(known, now, excluded)
 
     def _ask(self, session: Session, name: str, question: Question) -> Answer:
         """The noisy sum over patients; without privacy the exact one, by `reveal`."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from scipy.special import betainc, logsumexp
 
 if TYPE_CHECKING:
@@ -166,6 +167,16 @@ class Posterior:
     def variance(self) -> Floats:
         """[pairs]."""
         return _variance(self.mass)
+
+    def shifted(self, logits: Floats) -> Posterior:
+        """The same with the logit of each frequency [pairs] that much greater."""
+        inner = _logit(EDGES[1:-1])
+        cumulative = np.cumsum(self.mass, axis=1)
+        below = np.zeros((len(self.mass), len(EDGES)))
+        below[:, -1] = 1
+        for row, (mass, shift) in enumerate(zip(cumulative, logits.tolist(), strict=True)):
+            below[row, 1:-1] = np.interp(special.expit(inner - shift), EDGES, np.concatenate([[0.0], mass]))
+        return Posterior.from_mass(np.maximum(np.diff(below, axis=1), 1e-300))
 
     def draw(self, rng: np.random.Generator) -> Floats:
         """[pairs] one frequency each, uniform within its cell."""
