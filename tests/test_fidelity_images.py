@@ -306,6 +306,20 @@ def test_a_reader_needs_two_categories_of_five(real):
 
 
 # The checks, held to truth ---------------------------------------------------------------------------------------------------
+def test_of_ordered_categories_what_is_farther_off_is_odder():
+    rng, stages = np.random.default_rng(0), np.arange(80) % 4
+    level = 60 + 40 * np.concatenate([stages, np.repeat([0, 1, 2, 3], 10)]) + rng.normal(0, 10, 120)
+    drawn = np.clip(rng.normal(level[:, None, None], 20, (120, SIZE, SIZE)), 0, 255).astype(np.uint8)
+    pixels, others = drawn[:80], drawn[80:]
+    plain, ordered = Reader.trained(pixels, stages), Reader.trained(pixels, stages, ordered=True)
+    assert plain is not None
+    assert ordered is not None
+    mean = ordered.margins(others, np.zeros(40, dtype=int)).reshape(4, 10).mean(axis=1)
+    assert (np.diff(mean) < -0.2).all()  # recorded as the first stage, of the first to the fourth
+    assert np.array_equal(ordered.read(others), plain.read(others))  # what it reads stays
+    assert np.isnan(ordered.margins(others[:1], np.array([7]))).all()
+
+
 @pytest.mark.slow
 def test_another_real_sample_passes_everywhere(real):
     case = evidence(real, cohort(160, 3, "synthetic", "SYN"))

@@ -56,7 +56,8 @@ class ImageAgreement:
         columns = condition_columns(evidence.dictionary)
         whole = Pictures.of(evidence.synthetic, evidence.dictionary)
         assert whole is not None
-        readers = shown(sets.train, sets.holdout).items()
+        ordered = [name for name, column in columns.items() if column.type == "ordinal"]
+        readers = shown(sets.train, sets.holdout, ordered).items()
         return [flag for name, reader in readers for flag in _flags(name, columns[name], reader, sets.holdout, whole)]
 
 

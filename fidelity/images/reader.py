@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,30 +29,37 @@ ABOVE_CHANCE = 0.1
 
 @dataclass(frozen=True)
 class Reader:
-    """Learnt categories and the machine that tells them apart."""
+    """Learnt categories and the machine that tells them apart.
+
+    Args:
+        scale: of ordered categories, a machine that reads where on their scale a picture lies.
+    """
 
     categories: Codes
     machine: Any
+    scale: Any = None
 
     @classmethod
-    def trained(cls, pixels: Bytes, codes: Codes) -> Reader | None:
+    def trained(cls, pixels: Bytes, codes: Codes, ordered: bool = False) -> Reader | None:
         """None with fewer than two categories of `FEWEST` pictures each."""
         from sklearn.decomposition import PCA
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
+        from sklearn.svm import SVC, SVR
 
         categories = np.array([c for c in np.unique(codes) if c != UNKNOWN and (codes == c).sum() >= FEWEST])
         known = np.isin(codes, categories)
         if len(categories) < 2:
             return None
         rows = _numbers(pixels[known])
-        machine = make_pipeline(
-            StandardScaler(),
-            PCA(min(COMPONENTS, len(rows) - 1, rows.shape[1]), svd_solver="full"),
-            SVC(C=3, class_weight="balanced", decision_function_shape="ovr"),
-        )
-        return cls(categories, machine.fit(rows, codes[known]))
+        components = min(COMPONENTS, len(rows) - 1, rows.shape[1])
+
+        def learnt(last: Any) -> Any:
+            pipeline = make_pipeline(StandardScaler(), PCA(components, svd_solver="full"), last)
+            return pipeline.fit(rows, codes[known])
+
+        machine = learnt(SVC(C=3, class_weight="balanced", decision_function_shape="ovr"))
+        return cls(categories, machine, learnt(SVR(C=3)) if ordered else None)
 
     def scores(self, pixels: Bytes) -> Floats:
         """[n, categories] how much a picture looks like each learnt category."""
@@ -63,10 +71,14 @@ class Reader:
         return np.asarray(self.categories[self.scores(pixels).argmax(axis=1)])
 
     def margins(self, pixels: Bytes, codes: Codes) -> Floats:
-        """[n] how much more a picture looks like its recorded category than like any other; NaN for one not learnt."""
-        scores = self.scores(pixels)
+        """[n] how much more a picture looks like its recorded category than like any other, or, of ordered categories, minus how
+        far from it on their scale: a picture between two neighbours is a poor one of either, and no odd one. NaN for a category
+        that was not learnt."""
         place = np.searchsorted(self.categories, codes).clip(0, len(self.categories) - 1)
         known = self.categories[place] == codes
+        if self.scale is not None:
+            return np.where(known, -np.abs(self.scale.predict(_numbers(pixels)) - codes), np.nan)
+        scores = self.scores(pixels)
         own = scores[np.arange(len(scores)), place]
         others = scores.copy()
         others[np.arange(len(scores)), place] = -np.inf
@@ -90,12 +102,12 @@ def agreement(read: Codes, recorded: Codes, categories: Codes) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def shown(train: Pictures, holdout: Pictures) -> dict[str, Reader]:
+def shown(train: Pictures, holdout: Pictures, ordered: Collection[str] = ()) -> dict[str, Reader]:
     """Readers of the conditions that real pictures show, learnt on training pictures and proved on the holdout's, the best
-    first."""
+    first; those of conditions in `ordered` know a scale too."""
     found: list[tuple[float, str, Reader]] = []
     for name, codes in train.conditions.items():
-        reader = Reader.trained(train.pixels, codes)
+        reader = Reader.trained(train.pixels, codes, name in ordered)
         if reader is not None and name in holdout.conditions:
             recorded, chance = holdout.conditions[name], 1 / len(reader.categories)
             reached = area(reader.scores(holdout.pixels), reader.categories, recorded)
