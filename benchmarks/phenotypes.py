@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from fidelity.phenotypes import Profiles, profiles_of
 from fidelity.phenotypes.prevalence import prevalence_error, profile_distance
@@ -271,38 +272,67 @@ def baseline_rows(
 
 def bound_rows(rows: Rows, cohort: Cohort, dictionary: Dictionary, cache: Path, seed: int) -> None:
     """Diagnosis by whoever reads the noisy sums themselves, with all of the budget in one: the mean of each disease's whitened
-    vectors of length 1 over the whole vocabulary, exact sizes, no synthetic patient between. What is lost before sampling."""
+    vectors of length 1 over the whole vocabulary, exact sizes, no synthetic patient between. What is lost before sampling.
+
+    Once directly, and once by a reader who has the true frequencies (the training half's own) in a list with those of all public
+    diseases, and need only recognise in the sums which are whose: what noise alone leaves."""
     generator = PhenotypeBayes(dictionary, {})
     generator.pretrain(0, cache, lambda *_: None)
     train, test = halves(cohort, seed)
     usual = generator.public.centre
     weight = (usual * (1 - usual) + 1e-3) ** -0.25
-    (x, mine), (y, truth) = (_whitened(generator, c, usual, weight) for c in (train, test))
+    (x, marks, mine), (y, new, truth) = (_whitened(generator, c, usual, weight) for c in (train, test))
     size = np.bincount(mine, minlength=len(generator.public.diseases)).astype(float)
-    sums = np.zeros((len(size), x.shape[1]))
+    sums, counts = (np.zeros((len(size), x.shape[1])) for _ in range(2))
     np.add.at(sums, mine, x)
-    small, delta = size[truth] <= 12, default_delta(dictionary.declared_patients)
+    np.add.at(counts, mine, marks)
+    own = (counts + counts.sum(axis=0) / size.sum()) / (size[:, None] + 1)
+    public = generator.public.alike.toarray()
+    away = (public - public.mean(axis=0)) * weight
+    length = np.linalg.norm(sums / size[:, None], axis=1).mean()
+    listed = np.concatenate([sums / size[:, None], length * away / np.linalg.norm(away, axis=1, keepdims=True)])
+    frequency = np.concatenate([own, public])
+    delta = default_delta(dictionary.declared_patients)
     rng = np.random.default_rng([seed, 4])
     for epsilon in (None, *EPSILONS):
         noise = calibrate([Charge("all", 1.0)], Budget(epsilon, delta))[0].noise_multiplier if epsilon else 0.0
         means = (sums + rng.normal(0, 1, sums.shape) * noise) / size[:, None]
-        scores = (
-            y @ means.T * (0.25 / (0.25 + (noise / size) ** 2 + 1 / size))
-        )  # what noise alone would add is shrunk away
-        first = scores.argmax(axis=1) == truth
         setting = "no privacy" if epsilon is None else f"epsilon {epsilon:g}"
-        rows["noisy sums read directly", setting, "diagnosis top-1"].append((float(first.mean()), len(first)))
-        name = "diagnosis top-1, about 20 individuals"
-        rows["noisy sums read directly", setting, name].append((float(first[small].mean()), int(small.sum())))
+        shrunk = 0.25 / (0.25 + (noise / size) ** 2 + 1 / size)  # what noise alone would add is shrunk away
+        scores = {"noisy sums read directly": (y @ means.T) * shrunk}
+        if epsilon:
+            whose = special.softmax(
+                (means @ listed.T - (listed**2).sum(axis=1) / 2) / (noise / size[:, None]) ** 2, axis=1
+            )
+            scores["noisy sums, the truth in a list"] = _recognised(new, frequency, whose)
+        for system, score in scores.items():
+            first = score.argmax(axis=1) == truth
+            rows[system, setting, "diagnosis top-1"].append((float(first.mean()), len(first)))
+            small = first[size[truth] <= 12]
+            rows[system, setting, "diagnosis top-1, about 20 individuals"].append((float(small.mean()), len(small)))
+
+
+_TEMPER = 0.3
+"""Terms of one patient say the same thing several times over: naive Bayes is tempered where its likelihoods are added."""
+
+
+def _recognised(marks: np.ndarray, frequency: np.ndarray, whose: np.ndarray) -> np.ndarray:
+    """[patients, diseases] log likelihood of new patients: each disease is a mixture `whose` [diseases, list] of `frequency`."""
+    used = np.flatnonzero(whose.max(axis=0) > 1e-4)
+    f = np.clip(frequency[used], 1e-4, 1 - 1e-4)
+    likely = marks @ (np.log(f) - np.log1p(-f)).T + np.log1p(-f).sum(axis=1)
+    tempered = np.exp(_TEMPER * (likely - likely.max(axis=1, keepdims=True)))
+    return np.asarray(np.log(np.maximum(tempered @ whose[:, used].T, 1e-300)))
 
 
 def _whitened(
     generator: PhenotypeBayes, cohort: Cohort, usual: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """([patients, vocabulary] of length 1, [patients] disease)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """([patients, vocabulary] of length 1, [patients, vocabulary] marks, [patients] disease)."""
     records = generator.encode(cohort)
-    vectors = (records["observed"].double().numpy() - usual) * weight
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), records["disease"].numpy()
+    marks = records["observed"].double().numpy()
+    vectors = (marks - usual) * weight
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), marks, records["disease"].numpy()
 
 
 def one_seed(
