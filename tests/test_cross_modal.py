@@ -19,7 +19,9 @@ from synthgen.auditing.notes import audit_notes
 from synthgen.cohort import Cohort
 from synthgen.dictionary import Dictionary, read_dictionary
 from synthgen.findings import Evidence
+from synthgen.flagging import flag
 from synthgen.linked_simulation import simulate_linked
+from synthgen.queue import for_release
 
 Parts = tuple[Cohort, Cohort, Cohort]
 
@@ -123,6 +125,18 @@ def test_planted_errors_are_flagged(name: str, dictionary: Dictionary, parts: Pa
         "note: another patient's",
     ):
         assert len(seen) >= 0.9 * len(with_any)
+
+
+def test_contradictory_notes_lie_in_the_queue_with_patient_reason_and_place(dictionary: Dictionary, parts: Parts):
+    wrong, touched = planted("note: another outcome", parts[2], parts[0], dictionary, np.random.default_rng(3))
+    raised = Factuality().flags(evidence(dictionary, parts, wrong))
+    told = [f for f in for_release(flag(wrong, dictionary, raised)) if f.reason == "note_contradicts_record"]
+    assert {f.patient_id for f in told} == touched
+    assert wrong.notes is not None
+    for one in told:
+        assert "record" in one.text
+        text = list(wrong.notes.loc[wrong.notes["patient_id"] == one.patient_id, "text"])[one.evidence["note"]]
+        assert text[one.evidence["start"] : one.evidence["end"]].strip()
 
 
 @pytest.mark.parametrize("name", ["note: copied from training", "note: a name and a telephone number"])

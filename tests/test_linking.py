@@ -18,7 +18,6 @@ from synthgen.errors import ConfigError
 from synthgen.linked_simulation import simulate_linked
 from synthgen.pictures import read_mark
 from synthgen.planning import plan
-from synthgen.queue import for_release
 from synthgen.storage import fingerprint, read_cohort, write_cohort
 
 SMALL = {
@@ -189,17 +188,6 @@ class TestRun:
         checks = {f.check for f in run.findings}
         assert any("image" in c for c in checks)
         assert any("note" in c for c in checks)
-
-    def test_a_contradictory_note_lies_in_the_queue_with_patient_reason_and_place(self, run: sg.Run):
-        told = [f for f in for_release(run.flags) if f.reason == "note_contradicts_record"]
-        assert told
-        assert {f.patient_id for f in told} <= set(run.synthetic.ids)
-        notes = run.synthetic.notes
-        assert notes is not None
-        for flag in told:
-            assert "record" in flag.text
-            text = list(notes.loc[notes["patient_id"] == flag.patient_id, "text"])[flag.evidence["note"]]
-            assert text[flag.evidence["start"] : flag.evidence["end"]].strip()
 
     def test_whole_canaries_are_looked_for_in_every_model_and_in_all_of_them(self, run: sg.Run):
         from synthgen.auditing.one_run import canary_patients
