@@ -233,9 +233,10 @@ def main() -> None:
                 print(f"{system:13} {found['setting']:35} {found['metric']:60} {told}", flush=True)
     if arguments.json:
         before = json.loads(arguments.json.read_text())["rows"] if arguments.json.is_file() else []
+        command = COMMAND + " --quick" * arguments.quick
         kept = [r for r in before if not (r["part"] in parts and r["system"] in systems)]
         arguments.json.write_text(
-            json.dumps({"command": COMMAND, "rows": [*kept, *rows]}, indent=1, allow_nan=False) + "\n"
+            json.dumps({"command": command, "rows": [*kept, *rows]}, indent=1, allow_nan=False) + "\n"
         )
 
 
