@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ import torch
 
 from generators.notes import adapter, fit
 from generators.notes.delexicalisation import delexicalised, lexicalised
-from generators.notes.encoding import apart, loss, pages
+from generators.notes.encoding import Page, apart, loss, pages
 from generators.notes.generator import NoteLM
+from generators.notes.rewriting import rewritten
 from generators.notes.slots import DAY, NUMBER, Catalogue
 from generators.notes.tokens import Tokens
 from generators.notes.writing import write
@@ -303,6 +304,22 @@ def test_a_note_does_not_depend_on_what_else_is_written(generator: NoteLM, cohor
     together = write(backbone.model, backbone.tokens, found, settings, np.random.default_rng(0))
     alone = write(backbone.model, backbone.tokens, found[:1], settings, np.random.default_rng(0))
     assert together[0] == alone[0]
+
+
+def test_a_note_that_contradicts_its_record_is_written_again(dictionary: Dictionary, cohort: Cohort) -> None:
+    true = list(pages(cohort, Catalogue(dictionary)))[:3]
+    wrong = "She denies ascites. There is ascites. Aged 17."
+    drafts = iter([[true[0][1], wrong, wrong], ["Aged 17.", wrong], ["Aged 17.", true[2][1]]])
+    asked: list[int] = []
+
+    def draft(some: Sequence[Page]) -> list[str]:
+        asked.append(len(some))
+        return next(drafts)
+
+    wanted = [page for page, _ in true]
+    assert rewritten(draft, wanted, dictionary, 2) == [true[0][1], "Aged 17.", true[2][1]]
+    assert asked == [3, 2, 2]
+    assert rewritten(lambda some: [wrong] * len(some), wanted, dictionary, 0) == [wrong] * 3
 
 
 def test_the_cache_of_keys_and_values_changes_no_token(generator: NoteLM, cohort: Cohort) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from generators.notes import adapter, fit, pretraining, tokens
 from generators.notes.backbone import Backbone, pretrained, small
 from generators.notes.encoding import Page, Records, encode, loss, pages
+from generators.notes.rewriting import rewritten
 from generators.notes.settings import Settings
 from generators.notes.slots import Catalogue
 from generators.notes.writing import write
@@ -108,7 +109,13 @@ class NoteLM:
                 for patient, day, kind in zip(rows["patient_id"], days, kinds, strict=True)
             ]
             backbone = self._ready()
-            written = write(self._model or backbone.model, backbone.tokens, wanted, self.settings, rng)
+            model = self._model or backbone.model
+            written = rewritten(
+                lambda some: write(model, backbone.tokens, some, self.settings, rng),
+                wanted,
+                self.dictionary,
+                self.settings.rewrites,
+            )
         notes = rows.assign(**{self.text: written})[list(self.dictionary.tables["notes"].columns)]
         return replace(record, notes=notes[notes[self.text].str.strip() != ""].reset_index(drop=True))
 

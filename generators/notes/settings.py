@@ -60,6 +60,8 @@ class Settings(BaseModel):
     """Of the draws: below 1 keeps to what is likely."""
     top_p: float = Field(default=0.9, gt=0, le=1)
     """A token is drawn from the likeliest that together have this probability."""
+    rewrites: int = Field(default=4, ge=0, le=50)
+    """How often a note that contradicts its own (synthetic) record is written again; the draft with the fewest is kept."""
 
     @property
     def layers_trained(self) -> tuple[str, ...]:
