@@ -49,6 +49,8 @@ class Discrete:
 
     frequencies: NDArray[np.float64]
     number: Numeric
+    carried: float = 0.0
+    """Chance that a visit repeats the category of the visit before instead of looking anew."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Rate:
     severity: float
     shape: float
     """Weibull shape: above 1 the hazard rises."""
+    traits: tuple[float, ...] = (0.0,) * FACTORS
+    """Log hazard ratios of the hidden traits."""
     overdispersion: float = 0.0
     prevalent: float = 0.0
     """Share of patients who have the code at the first visit."""
@@ -105,6 +109,10 @@ class Population:
     visits: Visits
     drift: tuple[float, float]
     """Mean and standard deviation of the change of severity over the horizon."""
+    hastening: float
+    """Correlation of that change with severity at the first visit."""
+    decline: tuple[float, float]
+    """Severity that is added on the day of an event that ends follow-up, and the years before it in which a third is there."""
     horizon_years: float
 
 
@@ -132,7 +140,9 @@ def draw(dictionary: Dictionary, rng: np.random.Generator) -> Population:
         causes=_causes(dictionary, horizon, rng),
         codes=_codes(dictionary, horizon, rng),
         visits=visits,
-        drift=(rng.normal(0.4, 0.4), 0.5 * np.exp(rng.normal(0, 0.4))),
+        drift=(rng.normal(0.4, 0.4), 0.7 * np.exp(rng.normal(0, 0.5))),
+        hastening=float(np.clip(rng.normal(0.2, 0.2), -0.3, 0.7)),
+        decline=(abs(rng.normal(0, 0.9)), float(np.exp(rng.normal(0, 0.5)))),
         horizon_years=horizon,
     )
 
@@ -152,7 +162,7 @@ def _marginal(column: Column, horizon: float, rng: np.random.Generator) -> Numer
         knowledge = knowledge.model_copy(
             update={"change_per_year": _latent_trend(knowledge.change_per_year, frequencies), "change_spread": None}
         )
-    return Discrete(frequencies, _number(knowledge, 0.0, 1.0, horizon, rng))
+    return Discrete(frequencies, _number(knowledge, 0.0, 1.0, horizon, rng), carried=float(rng.beta(1.0, 1.5)))
 
 
 def _latent_trend(steps_per_year: float, frequencies: NDArray[np.float64]) -> float:
@@ -269,7 +279,8 @@ def _causes(dictionary: Dictionary, horizon: float, rng: np.random.Generator) ->
         severity = rng.normal(0.6, 0.5)
         if stated is not None:
             per_year, severity = stated.per_year * np.exp(rng.normal(0, 0.25)), stated.severity + 0.2 * rng.normal()
-        causes[cause] = Rate(per_year, severity, float(np.exp(rng.normal(0, 0.2))))
+        traits = tuple(rng.normal(0, 0.25, FACTORS))
+        causes[cause] = Rate(per_year, severity, float(np.exp(rng.normal(0, 0.2))), traits)
     return causes
 
 

@@ -2,13 +2,13 @@
 cohorts. No row here was ever a person's; everything made of it is called simulated.
 
 A patient is a hidden severity that drifts, a few hidden traits, and what follows from them: static columns, visits on a
-schedule, labs with an own intercept, slope and fading deviations, signs by thresholds, a piecewise hazard that ends
-follow-up, and recurrent coded events.
+schedule, labs with an own intercept, slope and fading deviations, signs by thresholds that are now and then carried forward, a
+piecewise hazard that ends follow-up, a decline before such an end, and recurrent coded events.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,9 @@ class Hidden:
     severity: Floats  # [patients] at the first visit
     drift: Floats  # [patients] change of severity over the horizon
     traits: Floats  # [patients, FACTORS]
+    event: Floats | None = (
+        None  # [patients] years to the event that ends follow-up and that they decline before, else infinity
+    )
 
     def __len__(self) -> int:
         return len(self.severity)
@@ -53,6 +56,12 @@ class Hidden:
     def at(self, share: Floats) -> Floats:
         """[patients, times] severity when `share` [patients, times] of the horizon has passed."""
         return self.severity[:, None] + self.drift[:, None] * share
+
+    def approach(self, years: Floats, before: float) -> Floats:
+        """[patients, times] 1 on the day of the event that they decline before, a third `before` years ahead of it."""
+        if self.event is None:
+            return np.zeros_like(years)
+        return np.exp(-np.maximum(self.event[:, None] - years, 0.0) / before)
 
 
 def simulate(dictionary: Dictionary, patients: int, rng: np.random.Generator, populations: int | None = None) -> Cohort:
@@ -90,9 +99,12 @@ def _tables(
     dictionary: Dictionary, population: Population, patients: int, start: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     mean, spread = population.drift
-    hidden = Hidden(rng.normal(size=patients), rng.normal(mean, spread, patients), rng.normal(size=(patients, FACTORS)))
+    severity, pace = rng.normal(size=(2, patients))
+    pace = population.hastening * severity + np.sqrt(1 - population.hastening**2) * pace
+    hidden = Hidden(severity, mean + spread * pace, rng.normal(size=(patients, FACTORS)))
     ids = np.array([f"SIM-{i:06d}" for i in range(start + 1, start + patients + 1)], dtype=object)
     end, status = _end(dictionary, population, hidden, rng)
+    hidden = replace(hidden, event=_event(dictionary, population, end, status))
     tables = {"patients": _patients(dictionary, population, hidden, ids, end, status, rng)}
     if "visits" in dictionary.tables:
         tables["visits"] = _visits(dictionary, population, hidden, ids, end, rng)
@@ -119,12 +131,22 @@ def _end(
     return np.minimum(end, np.floor(limit)), status
 
 
+def _event(dictionary: Dictionary, population: Population, end: Floats, status: NDArray[np.int64]) -> Floats | None:
+    """[patients] years to the event that ends follow-up, infinity where there is none that severity brings on."""
+    if dictionary.outcome is None:
+        return None
+    categories = list(dictionary.tables["patients"].columns[dictionary.outcome.status].categories or ())
+    brought_on = [categories.index(cause) for cause, rate in population.causes.items() if rate.severity > 0]
+    return np.where(np.isin(status, brought_on), end / DAYS_PER_YEAR, np.inf)
+
+
 def _cumulative(rate: Rate, hidden: Hidden, horizon: float, own: Floats) -> tuple[Floats, Floats]:
     """(edges [GRID + 1] in years, cumulative hazard [patients, GRID + 1])."""
     edges = np.linspace(0, horizon, GRID + 1)
     middle = (edges[1:] + edges[:-1]) / 2
     share = middle / horizon
     baseline = rate.per_year * rate.shape * share ** (rate.shape - 1)
+    own = own + hidden.traits @ np.array(rate.traits)
     log_ratio = np.clip(rate.severity * hidden.at(share[None]) + own[:, None], -4, 4)
     hazard = baseline * np.exp(log_ratio) * np.diff(edges)
     return edges, np.concatenate([np.zeros((len(hidden), 1)), np.cumsum(hazard, axis=1)], axis=1)
@@ -218,7 +240,18 @@ def _marginal(
     number = _moving(marginal.number, hidden, years, seen, population, rng, shared)
     first = np.sqrt(marginal.number.between**2 + (0 if shared is None else marginal.number.within**2))
     thresholds = ndtri(np.clip(np.cumsum(marginal.frequencies)[:-1], 1e-6, 1 - 1e-6)) * first
-    return np.searchsorted(thresholds, number)
+    looked = np.searchsorted(thresholds, number)
+    return looked if shared is None else _carried(looked, seen, marginal.carried, rng)
+
+
+def _carried(looked: NDArray[Any], seen: NDArray[np.bool_], chance: float, rng: np.random.Generator) -> NDArray[Any]:
+    """[patients, times] categories of which some repeat the one of the visit before."""
+    out, repeats = looked.copy(), rng.random(looked.shape) < chance
+    state = looked[:, 0]
+    for visit in range(1, looked.shape[1]):
+        out[:, visit] = np.where(repeats[:, visit], state, looked[:, visit])
+        state = np.where(seen[:, visit], out[:, visit], state)
+    return out
 
 
 def _moving(
@@ -238,6 +271,8 @@ def _moving(
     moving = m.centre + m.between * between[:, None] + (m.trend + m.trend_spread * slope)[:, None] * years
     if shared is None:
         return np.asarray(moving)
+    decline, before = population.decline
+    moving = moving + m.between * m.severity * decline * hidden.approach(years, before)
     own = np.sqrt(max(1 - (m.shared**2).sum(), 0.0))
     fresh = shared @ m.shared + own * rng.normal(size=years.shape)  # [patients, times]
     lasting = _fading(fresh, years, seen, m.memory_years)

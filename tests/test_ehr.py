@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from generators.ehr import EHRVAE, inference, loadings, process
+from generators.ehr import EHRVAE, inference, loadings, marginals, network, process
 from generators.ehr.charges import GRADIENT
 from generators.ehr.fitted import Fitted
 from generators.ehr.loadings import Goal
@@ -273,7 +274,7 @@ def test_static_numbers_keep_their_correlations(tmp_path: Path) -> None:
     own = np.random.default_rng(1).normal(0, 4, (2, 300))
     frame = cohorts.simulated(dictionary, 300).patients.assign(height=45 + grown + own[0], weight=55 - grown + own[1])
     cohort = replace(cohorts.simulated(dictionary, 300), patients=frame.round(1))
-    generator = EHRVAE(dictionary, TINY)
+    generator = EHRVAE(dictionary, TINY | {"known_populations": 48, "pretrain_patients": 960})
     generator.pretrain(0, tmp_path, silent)
     charges = [c.scaled(1e-3) for c in generator.charges(300)]
     generator.fit(Session(generator.encode(cohort), charges, 300, Noise(seed=1)), 0, silent)
@@ -551,9 +552,40 @@ def test_loadings_bring_what_goes_together_to_another_cohort(fitted: dict[str, E
         return blocks((moments(made, centre).mean(dim=0) - goal.mean) / vectors.std(dim=0).clamp(min=1e-3), made)
 
     before, after = far_off(own), far_off(loadings.match(own, goal, 2000, 0))
-    for name in ("mean", "square", "outcome"):
-        assert after[name].norm() < 0.7 * before[name].norm(), name
+    matched = ("mean", "square", "outcome", "slope_outcome")
+    for name in matched:
+        assert after[name].norm() < 0.8 * before[name].norm(), name
+    assert sum(after[name].norm() ** 2 for name in matched) < 0.65**2 * sum(
+        before[name].norm() ** 2 for name in matched
+    )
     assert far_off(own)["square"].equal(before["square"])  # it works on a copy
+
+
+def test_visits_are_told_how_near_the_event_is() -> None:
+    time, end, cause = (
+        torch.tensor([[0.0, 0.3], [0.0, 0.3], [0.0, 0.3]]),
+        torch.full((3,), 0.3),
+        torch.tensor([0, 1, 2]),
+    )
+    near = network.approach(time, end, cause, 3)  # two events, and the plain end
+    assert near[:, 1].tolist() == [[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
+    assert near[0, 0, :2].tolist() == pytest.approx([math.exp(-0.3 / lasting) for lasting in network.NEAR])
+
+
+def test_categories_repeat_as_often_as_in_the_cohort(fitted: dict[str, EHRVAE]) -> None:
+    generator = fitted["pbc"]
+    layout, own = generator.layout, replace(generator._ready(), transport=None)
+
+    def repeats(model: Fitted) -> Tensor:
+        made = model.patients(*model.latents(2000, Chance.seeded(9)), Chance.seeded(9))
+        return marginals.frequencies(made, layout)["ordered_keep"].mean(dim=0)
+
+    made = own.patients(*own.latents(2000, Chance.seeded(9)), Chance.seeded(9))
+    target = {name: value.mean(dim=0) for name, value in marginals.frequencies(made, layout).items()}
+    target["ordered_keep"] = target["ordered_keep"] - 0.1
+    moved = marginals.match(own, torch.cat(list(target.values())), 2000, 0)
+    assert (repeats(own) - target["ordered_keep"]).abs().max() > 0.08
+    assert (repeats(moved) - target["ordered_keep"]).abs().max() < 0.04
 
 
 @pytest.mark.parametrize("times", [50.0, 1e6])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cohorts
 import numpy as np
 import pytest
 from yardstick import at_most
 
 from synthgen.conformance import conform
-from synthgen.simulation import simulate
+from synthgen.population import Discrete, Numeric, Population, draw
+from synthgen.simulation import simulate, simulate_population
 from synthgen.values import fold, from_scale
 
 
@@ -78,3 +81,46 @@ def test_values_are_folded_at_the_bounds_and_rounded_inside_them() -> None:
     values = from_scale(column, np.random.default_rng(0).normal(0, 5, 1000))
     assert values.min() >= 0.05
     assert values.max() <= 80
+
+
+def _population(**changes: object) -> Population:
+    return replace(draw(cohorts.pbc(), np.random.default_rng(2)), **changes)  # type: ignore[arg-type]
+
+
+def test_who_dies_declines_before_and_nobody_else() -> None:
+    """Decline draws nothing at random: two cohorts that differ by it alone differ by its formula."""
+    none, much = (_population(decline=(size, 1.5)) for size in (0.0, 1.0))
+    one, two = (simulate_population(cohorts.pbc(), p, 400, np.random.default_rng(4)) for p in (none, much))
+    both = one.visits.merge(one.patients[["patient_id", "status", "followup_days"]], on="patient_id")
+    grown = np.log(two.visits["bilirubin"].to_numpy() / both["bilirubin"].to_numpy())
+    dead = (both["status"] == "dead").to_numpy()
+    assert dead.any()
+    assert (grown[(both["status"] == "alive").to_numpy()] == 0).all()
+    law = none.measured["bilirubin"]
+    assert isinstance(law, Numeric)
+    left = (both["followup_days"] - both["day"]).to_numpy()[dead] / 365.25
+    known = (both["bilirubin"].to_numpy() > 1)[dead] & (two.visits["bilirubin"].to_numpy() < 20)[
+        dead
+    ]  # not rounded, not folded
+    wanted = law.between * law.severity * np.exp(-left / 1.5)
+    assert grown[dead][known] == pytest.approx(wanted[known], abs=0.12)
+
+
+def test_an_end_that_the_healthy_reach_is_no_decline() -> None:
+    recovery = {name: replace(rate, severity=-0.5) for name, rate in _population().causes.items()}
+    none, much = (_population(decline=(size, 1.0), causes=recovery) for size in (0.0, 2.0))
+    one, two = (simulate_population(cohorts.pbc(), p, 200, np.random.default_rng(4)) for p in (none, much))
+    assert one.visits.equals(two.visits)
+
+
+def test_categories_are_carried_forward() -> None:
+    name, law = next((n, m) for n, m in _population().measured.items() if isinstance(m, Discrete))
+
+    def repeats(chance: float) -> float:
+        population = _population(measured=_population().measured | {name: replace(law, carried=chance)}, missing={})
+        visits = simulate_population(cohorts.pbc(), population, 400, np.random.default_rng(4)).visits
+        before = visits.groupby("patient_id")[name].shift()
+        return float((visits[name] == before)[before.notna()].mean())
+
+    seldom, often = repeats(0.0), repeats(0.8)
+    assert often == pytest.approx(1 - 0.2 * (1 - seldom), abs=0.04)

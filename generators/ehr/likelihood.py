@@ -71,12 +71,16 @@ def ordered_logistic(predictor: Tensor, cuts: Tensor) -> Tensor:
 
 
 def ordered(records: Records, said: Visit, theta: Theta, layout: Layout) -> Tensor:
-    """[patients, visits]: ordered logit that leans to the category before."""
+    """[patients, visits]: the category before, or else by an ordered logit that leans to it."""
     total = torch.zeros_like(records["seen"])
     for j, (column, cuts) in enumerate(zip(layout.ordered.values(), cutpoints(theta, layout), strict=True)):
         code = records["ordered"][..., j]
-        lean = theta["ordered_stick"][j] * score(records["ordered_prev"][..., j], size(column))
-        law = dist.Categorical(probs=ordered_logistic(said.ordered[..., j] + lean, cuts), validate_args=False)
+        before = records["ordered_prev"][..., j]
+        lean = theta["ordered_stick"][j] * score(before, size(column))
+        anew = ordered_logistic(said.ordered[..., j] + lean, cuts)
+        same = (torch.arange(size(column), device=code.device) == before.unsqueeze(-1)).float()
+        kept = theta["ordered_keep"][j].sigmoid() * (before >= 0).float().unsqueeze(-1)
+        law = dist.Categorical(probs=kept * same + (1 - kept) * anew, validate_args=False)
         total = total + torch.where(code >= 0, law.log_prob(code.clamp(min=0)), 0.0)
     return total
 

@@ -1,9 +1,9 @@
 """Moves what the latent vector says of numbers and of the outcome until these go together as they do in the cohort.
 
 The most probable change of the weights with which the latent vector enters numbers (their level, and its change with time) and
-log hazards, given what is believed of the moments and how sure that is; found by L-BFGS on simulated patients (indirect
-inference, Gouriéroux et al. 1993). One latent vector stands behind all of a patient's record, so what a number foretells is
-kept; a linear map of the numbers themselves made them predict the outcome worse.
+log hazards, and the nearness of the end enters numbers, given what is believed of the moments and how sure that is; found by
+L-BFGS on simulated patients (indirect inference, Gouriéroux et al. 1993). One latent vector stands behind all of a patient's
+record, so what a number foretells is kept; a linear map of the numbers themselves made them predict the outcome worse.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from generators.ehr.fitted import Fitted
 from generators.ehr.layout import BINS, Layout
 from generators.ehr.model import RecordVAE
 from generators.ehr.moments import AT_ONCE, Centre
-from generators.ehr.network import LOG_HAZARD
+from generators.ehr.network import LOG_HAZARD, NEAR, approach
 from generators.ehr.process import Chance, records
 
-LEVEL, TREND, SHIFT, HAZARD = 0.25, 0.4, 0.3, 0.5
-"""Prior standard deviations of the change, for one standard deviation of the latent vector; of TREND over the horizon."""
+LEVEL, TREND, SHIFT, NEARNESS, HAZARD = 0.25, 0.4, 0.3, 0.4, 0.5
+"""Prior standard deviations of the change, for one standard deviation of the latent vector; of TREND over the horizon, of
+NEARNESS on the day of an event that ends follow-up."""
 FREER = 3.0
 """Times as much, where public knowledge says of no measurement how the severity of the disease shows in it."""
 MISFIT = 0.03
 """How far moments may stay off beyond what is unsure of them, in patients' standard deviations."""
-MATCHED = ("mean", "square", "cross", "within", "cross_within", "outcome", "anchor_outcome")
+MATCHED = tuple(name for name in moments.BLOCKS if name not in ("present", "anchor"))
 ROUNDS, ITERATIONS = 2, 30
 
 
@@ -44,18 +45,26 @@ class Goal:
 
 @dataclass(frozen=True)
 class Change:
-    """Of the loadings: level, trend [numeric, latent], shift [numeric], hazard [events, latent]."""
+    """Of the loadings: level, trend [numeric, latent], shift [numeric], near [numeric, events * NEAR], hazard [events,
+    latent]."""
 
     level: Tensor
     trend: Tensor
     shift: Tensor
+    near: Tensor
     hazard: Tensor
 
     @classmethod
+    def sizes(cls, numeric: int, events: int, latent: int) -> list[int]:
+        """How many numbers each has."""
+        return [numeric * latent, numeric * latent, numeric, numeric * events * len(NEAR), events * latent]
+
+    @classmethod
     def of(cls, flat: Tensor, numeric: int, events: int, latent: int) -> Change:
-        level, trend, shift, hazard = flat.split([numeric * latent, numeric * latent, numeric, events * latent])
+        level, trend, shift, near, hazard = flat.split(cls.sizes(numeric, events, latent))
         shape = (numeric, latent)
-        return cls(level.reshape(shape), trend.reshape(shape), shift, hazard.reshape(events, latent))
+        near = near.reshape(numeric, events * len(NEAR))
+        return cls(level.reshape(shape), trend.reshape(shape), shift, near, hazard.reshape(events, latent))
 
 
 def match(fitted: Fitted, goal: Goal, patients: int, seed: int) -> Fitted:
@@ -66,11 +75,13 @@ def match(fitted: Fitted, goal: Goal, patients: int, seed: int) -> Fitted:
     """
     model = copy.deepcopy(fitted.model).requires_grad_(False)
     fitted = replace(fitted, model=model, transport=None)
-    shape = numeric, events, latent = len(model.layout.numeric), len(model.layout.causes) - 1, model.latent
-    sizes = [numeric * latent, numeric * latent, numeric, events * latent]
+    shape = len(model.layout.numeric), len(model.layout.causes) - 1, model.latent
+    sizes = Change.sizes(*shape)
     if not sum(sizes) or not len(goal.mean):
         return fitted
-    width = torch.cat([torch.full((n,), s) for n, s in zip(sizes, (LEVEL, TREND, SHIFT, HAZARD), strict=True)])
+    width = torch.cat(
+        [torch.full((n,), s) for n, s in zip(sizes, (LEVEL, TREND, SHIFT, NEARNESS, HAZARD), strict=True)]
+    )
     width = width * (1.0 if _severity_is_known(model.layout) else FREER)
     done = torch.zeros(sum(sizes))
     for _ in range(ROUNDS):
@@ -113,6 +124,7 @@ class _Simulated:
     z: Tensor  # [patients, latent]
     latent: Tensor  # the same around zero, of unit variance
     gain: Tensor
+    near: Tensor  # [patients, visits, features]
     ends: Tensor  # [patients, outcomes] expected, before the change
     goal: Goal
     used: Tensor
@@ -130,14 +142,15 @@ class _Simulated:
         latent = (z - fitted.prior.mean) @ torch.linalg.inv(fitted.prior.factor).T
         gain = model.parameters_of()["x_gain"].exp()
         ends = expected_outcome(model, z, torch.zeros(len(z), len(model.layout.causes) - 1))
+        near = approach(made["time"], made["end"], made["cause"], len(model.layout.causes))
         root = torch.linalg.cholesky(goal.covariance[used][:, used] + slack)
-        return cls(model, made, z, latent, gain, ends, goal, used, root)
+        return cls(model, made, z, latent, gain, near, ends, goal, used, root)
 
     def missed(self, change: Change) -> Tensor:
         """Squared distance from the goal, in units of what is unsure."""
         late = self.made["time"].unsqueeze(-1)
         level, trend = (self.latent @ part.T for part in (change.level, change.trend))
-        move = level.unsqueeze(1) + trend.unsqueeze(1) * late + change.shift
+        move = level.unsqueeze(1) + trend.unsqueeze(1) * late + change.shift + self.near @ change.near.T
         parts = moments.split({**self.made, "x": self.made["x"] + self.gain * move}, self.model.layout)
         ends = expected_outcome(self.model, self.z, self.latent @ change.hazard.T)
         parts = replace(parts, outcome=parts.outcome + (ends - self.ends).double())
@@ -176,6 +189,7 @@ def _take(fitted: Fitted, change: Change) -> None:
         visit.weight[:numeric, hidden : hidden + latent] += level
         visit.weight[:numeric, hidden + latent : hidden + 2 * latent] += trend
         visit.weight[:numeric, hidden + 2 * latent] -= trend @ mean
+        visit.weight[:numeric, visit.in_features - change.near.shape[1] :] += change.near
         visit.bias[:numeric] += change.shift - level @ mean
         if events:
             decoder.hazard_out.weight[:events, hidden : hidden + latent] += hazard

@@ -41,12 +41,14 @@ def frequencies(records: Records, layout: Layout) -> dict[str, Tensor]:
         firsts.append(torch.where(first & (code[:, 0] >= 0), (score(code[:, 0], size(column)) + 1) / 2, 0.5))
     if cuts:
         out |= {"ordered_cut": torch.cat(cuts, dim=1), "ordered_first": torch.stack(firsts, dim=1)}
+        out["ordered_keep"] = _repeated(records["ordered"])
     kinds = []
     for j, column in enumerate(layout.nominal.values()):
         code = records["nominal"][..., j]
         kinds.append(_share(code.unsqueeze(-1) == torch.arange(size(column)), (code >= 0) & (seen > 0)))
     if kinds:
         out["nominal_bias"] = torch.cat(kinds, dim=1)
+        out["nominal_stick"] = _repeated(records["nominal"])
     if layout.numeric:
         out["x_keep"] = _persistence(records)
     if layout.gappy:
@@ -96,6 +98,15 @@ def _persistence(records: Records) -> Tensor:
     squares = (deviation**2).sum(dim=1)
     share = ((lagged / squares.clamp(min=1e-4)).clamp(-1, 1) + 1) / 2
     return torch.where(count >= 3, share, 0.5)
+
+
+def _repeated(codes: Tensor) -> Tensor:
+    """[patients, columns] share of consecutive visits that have the same category, one half where no two were recorded."""
+    before, now = codes[:, :-1], codes[:, 1:]
+    told = (before >= 0) & (now >= 0)
+    count = told.sum(dim=1)
+    share = (told & (before == now)).sum(dim=1) / count.clamp(min=1)
+    return torch.where(count > 0, share, 0.5)
 
 
 def _gaps(records: Records) -> Tensor:

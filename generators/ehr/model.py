@@ -47,7 +47,7 @@ class RecordVAE(nn.Module):
         index = torch.arange(records["seen"].shape[1], device=z.device).expand(records["seen"].shape)
         gap = records["gap"]
         before = torch.cat([torch.zeros_like(gap[:, :1]), gap[:, :-1]], dim=1).clamp(-4, 4)
-        said = self.decoder.visits(z, records["time"], index, before, theta)
+        said = self.decoder.visits(z, records["end"], records["cause"], records["time"], index, before, theta)
         return total + likelihood.visits(records, said, theta, self.layout)
 
     def codes(self, records: Records) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,9 @@ from generators.ehr.likelihood import score
 AT_ONCE = 0.05
 """Added to the end of follow-up, as a share of the horizon, before its logarithm is taken."""
 
+SLOPE = 0.05
+"""Added to the sum of squared times (in thirds of the horizon) under a slope: few visits, close together, say little."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -87,15 +90,17 @@ class Centre:
 def moments(parts: Split, centre: Centre) -> Tensor:
     """[patients, numbers], by `BLOCKS`: per patient whether there is a mean, the mean, the anchors, products of the mean with
     itself and the anchors, the mean products of deviations with each other and with the anchors' deviations, and products of
-    the mean and of the anchors with the outcome."""
+    the mean, of the anchors and of the slope in time with the outcome."""
     numeric = parts.mean.shape[1]
     upper = torch.triu_indices(numeric, numeric)
     mean = (parts.mean - centre.mean) * parts.present
     anchor = (parts.anchor - centre.anchor) / centre.anchor_sd
     outcome = parts.outcome - centre.outcome
     d, a = parts.deviation, parts.anchor_deviation
+    late = a[..., -1:]
     pairs = (parts.known.transpose(1, 2) @ parts.known).clamp(min=1)
     within = (d.transpose(1, 2) @ d) / pairs
+    slope = (d * late).sum(dim=1) / ((late**2 * parts.known).sum(dim=1) + SLOPE)
     cross = (d.transpose(1, 2) @ a) / parts.known.sum(dim=1).clamp(min=1).unsqueeze(-1)
     return torch.cat(
         [
@@ -108,12 +113,15 @@ def moments(parts: Split, centre: Centre) -> Tensor:
             cross.flatten(1),
             (mean.unsqueeze(2) * outcome.unsqueeze(1)).flatten(1),
             (anchor.unsqueeze(2) * outcome.unsqueeze(1)).flatten(1),
+            (slope.unsqueeze(2) * outcome.unsqueeze(1)).flatten(1),
         ],
         dim=1,
     )
 
 
-BLOCKS = ("present", "mean", "anchor", "square", "cross", "within", "cross_within", "outcome", "anchor_outcome")
+BLOCKS = (
+    "present", "mean", "anchor", "square", "cross", "within", "cross_within", "outcome", "anchor_outcome", "slope_outcome",
+)  # fmt: skip
 
 
 def blocks(vector: Tensor, parts: Split) -> dict[str, Tensor]:
@@ -121,6 +129,7 @@ def blocks(vector: Tensor, parts: Split) -> dict[str, Tensor]:
     numeric, anchors, signs = parts.mean.shape[1], parts.anchor.shape[1], parts.anchor_deviation.shape[2]
     half, outcomes = numeric * (numeric + 1) // 2, parts.outcome.shape[1]
     lengths = [
-        numeric, numeric, anchors, half, numeric * anchors, half, numeric * signs, numeric * outcomes, anchors * outcomes
+        numeric, numeric, anchors, half, numeric * anchors, half, numeric * signs, numeric * outcomes, anchors * outcomes,
+        numeric * outcomes,
     ]  # fmt: skip
     return dict(zip(BLOCKS, vector.split(lengths), strict=True))

@@ -1,7 +1,8 @@
 """The variational autoencoder over a patient's whole record: one latent vector a patient.
 
 The encoder pools visits by attention. The decoder is conditioned on time by FiLM (Perez et al. 2018): the latent vector
-scales and shifts what time does. Constants within a patient come from heads that see no time.
+scales and shifts what time does. Visits are told how near the event that ends follow-up is: who dies declines before. Constants
+within a patient come from heads that see no time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from generators.ehr.parameters import GAP_CELLS
 
 TIMES = 5
 """Features of time."""
+NEAR = (0.04, 0.15)
+"""Shares of the horizon over which what an event that ends follow-up does to measurements before it fades to a third."""
 LOG_HAZARD = (-9.0, 6.0)
 """Bounds of a log hazard per horizon."""
 
@@ -55,6 +58,14 @@ def time_features(time: Tensor, index: Tensor) -> Tensor:
     return torch.stack(
         [time, (time + 0.01).sqrt(), (time - 0.5) ** 2, (index == 0).float(), (index == 1).float()], dim=-1
     )
+
+
+def approach(time: Tensor, end: Tensor, cause: Tensor, causes: int) -> Tensor:
+    """[patients, visits, events * NEAR] how near the event that ends follow-up is: 1 on its day, less before, 0 for others."""
+    left = (end.unsqueeze(1) - time).clamp(min=0)
+    near = torch.stack([(-left / lasting).exp() for lasting in NEAR], dim=-1)  # [patients, visits, NEAR]
+    due = _hot(cause, causes)[:, :-1]
+    return (due[:, None, :, None] * near.unsqueeze(2)).flatten(2)
 
 
 def gap_cells(bins: int) -> Tensor:
@@ -150,20 +161,32 @@ class Decoder(nn.Module):
         self.time_in = nn.Linear(TIMES, hidden)
         self.film = nn.Linear(latent, 2 * hidden)
         self.middle = nn.Linear(hidden, hidden)
-        self.visit_out = nn.Linear(hidden + 2 * latent + TIMES + 1, sum(self.visit_sizes))
+        near = len(NEAR) * (len(layout.causes) - 1)
+        self.visit_out = nn.Linear(hidden + 2 * latent + TIMES + 1 + near, sum(self.visit_sizes))
         self.whole_in = nn.Linear(latent, hidden)
         self.whole_out = nn.Linear(hidden + latent, sum(self.whole_sizes))
         self.hazard_in = nn.Linear(2 * latent + 2, hidden)
         self.hazard_out = nn.Linear(hidden + 2 * latent, len(layout.causes) + codes)
 
-    def visits(self, z: Tensor, time: Tensor, index: Tensor, gap_before: Tensor, theta: dict[str, Tensor]) -> Visit:
-        """`time`, `index`, `gap_before` (in the model's units, 0 at the first visit): [patients, visits]."""
+    def visits(
+        self,
+        z: Tensor,
+        end: Tensor,
+        cause: Tensor,
+        time: Tensor,
+        index: Tensor,
+        gap_before: Tensor,
+        theta: dict[str, Tensor],
+    ) -> Visit:
+        """`end`, `cause` of follow-up: [patients]; `time`, `index`, `gap_before` (in the model's units, 0 at the first visit):
+        [patients, visits]."""
         features = time_features(time, index)
         scale, shift = self.film(z).unsqueeze(1).chunk(2, dim=-1)  # [patients, 1, hidden]
         hidden = silu((1 + scale) * self.time_in(features) + shift)
         hidden = silu(self.middle(hidden))
         z = z.unsqueeze(1).expand(-1, time.shape[1], -1)
-        linear = torch.cat([hidden, z, z * time.unsqueeze(-1), features, gap_before.unsqueeze(-1)], dim=-1)
+        near = approach(time, end, cause, len(self.layout.causes))
+        linear = torch.cat([hidden, z, z * time.unsqueeze(-1), features, gap_before.unsqueeze(-1), near], dim=-1)
         mean, sd, ordered, nominal, missing, stop, gap = self.visit_out(linear).split(self.visit_sizes, dim=-1)
         late = (time - 0.25).unsqueeze(-1)
         first = (index == 0).float().unsqueeze(-1)

@@ -21,6 +21,7 @@ def sizes(layout: Layout) -> dict[str, int]:
         "x_shift": numeric, "x_trend": numeric, "x_gain": numeric, "x_sd": numeric, "x_keep": numeric, "x_memory": numeric,
         "ordered_cut": sum(size(c) - 1 for c in layout.ordered.values()),
         "ordered_first": ordered, "ordered_trend": ordered, "ordered_gain": ordered, "ordered_stick": ordered,
+        "ordered_keep": ordered,
         "nominal_bias": sum(size(c) for c in layout.nominal.values()), "nominal_stick": nominal,
         "missing_bias": gappy, "missing_first": gappy, "missing_trend": gappy, "missing_stick": gappy,
         "stop_bias": 1 if layout.has_visits else 0, "stop_trend": 1 if layout.has_visits else 0,
@@ -51,7 +52,14 @@ class Parameters(nn.Module):
         self.register_buffer("basis", torch.zeros(count, min(steps, count)))
 
     def _start(self, layout: Layout) -> Tensor:
-        starts = {"x_sd": -0.5, "missing_bias": -2.0, "static_missing": -2.0, "stop_bias": -3.0, "length_sd": -0.5}
+        starts = {
+            "x_sd": -0.5,
+            "missing_bias": -2.0,
+            "static_missing": -2.0,
+            "stop_bias": -3.0,
+            "ordered_keep": -1.0,
+            "length_sd": -0.5,
+        }
         parts = [torch.full((n,), starts.get(name, 0.0)) for name, n in self.sizes.items()]
         cuts = [torch.tensor([-(size(c) - 2) / 2] + [0.0] * (size(c) - 2)) for c in layout.ordered.values()]
         if cuts:

@@ -86,7 +86,7 @@ def records(model: RecordVAE, calibration: Calibration, z: Tensor, static: Recor
     layout = model.layout
     end, cause = _ends(model, z, chance)
     out = {**static, "cause": cause, "end_day": (end * layout.horizon).ceil().clamp(1, layout.last_day)}
-    out |= _visits(model, calibration, z, out["end_day"], chance)
+    out |= _visits(model, calibration, z, out["end_day"], cause, chance)
     if layout.ends_at_last_visit:
         out["end_day"] = out["day"].max(dim=1).values
     out["end"] = out["end_day"] / layout.horizon
@@ -111,7 +111,9 @@ def _ends(model: RecordVAE, z: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
     return end.clamp(max=limit), torch.where(end > limit, plain, cause)
 
 
-def _visits(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tensor, chance: Chance) -> Records:
+def _visits(
+    model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tensor, cause: Tensor, chance: Chance
+) -> Records:
     layout, theta = model.layout, model.parameters_of()
     location, scale = calibration.field("gap", layout)
     cuts = likelihood.cutpoints(theta, layout)
@@ -129,7 +131,9 @@ def _visits(model: RecordVAE, calibration: Calibration, z: Tensor, end_day: Tens
             break
         time = day / layout.horizon
         index = torch.full((patients, 1), visit)
-        said = model.decoder.visits(z, time[:, None], index, gap[:, None].clamp(-4, 4), theta)
+        said = model.decoder.visits(
+            z, end_day / layout.horizon, cause, time[:, None], index, gap[:, None].clamp(-4, 4), theta
+        )
         kept = likelihood.keep(theta, time[:, None] - when) * had
         fresh = kept * deviation + (1 - kept**2).clamp(min=1e-3).sqrt() * chance.normal(*deviation.shape)
         x = said.mean[:, 0] + said.log_sd[:, 0].exp() * fresh
@@ -175,7 +179,8 @@ def _ordered(
         lean = theta["ordered_stick"][j] * likelihood.score(before[:, j], size(column))
         latent = predictor[:, j] + lean + u[:, j].logit()
         out[:, j] = (latent.unsqueeze(1) > cut).sum(dim=1)
-    return out
+    kept = chance.uniform(*before.shape) < theta["ordered_keep"].sigmoid()
+    return torch.where(kept & (before >= 0), before, out)
 
 
 def _nominal(logits: Tensor, before: Tensor, theta: likelihood.Theta, layout: Layout, chance: Chance) -> Tensor:
