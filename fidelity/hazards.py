@@ -51,8 +51,9 @@ def covariates(view: View) -> list[str]:
 
 @once
 def spreads(view: View) -> tuple[float, ...]:
-    """Standard deviation of each covariate; 1 for one that does not vary."""
-    found = np.nanstd(_design(view), axis=0)
+    """Standard deviation of each covariate; 1 for one that does not vary, or that nobody has."""
+    design = _design(view)
+    found = np.nanstd(np.where(np.isnan(design).all(axis=0), 0.0, design), axis=0)
     return tuple(np.where(found > 1e-9, found, 1.0))
 
 

@@ -53,7 +53,7 @@ OWN = {
 @pytest.fixture(scope="module")
 def pbc() -> dict[str, View]:
     dictionary = cohorts.pbc()
-    both = simulate(dictionary, 400, np.random.default_rng(0))
+    both = simulate(dictionary, 400, np.random.default_rng(3))
     train, second = both.of(both.ids[:200]), both.of(both.ids[200:])
     floor = independent(train, dictionary, np.random.default_rng(1))
     return {n: View.of(c, dictionary) for n, c in (("train", train), ("second", second), ("floor", floor))}

@@ -179,8 +179,10 @@ def test_mined_candidates_hold_and_find_what_is_there() -> None:
     )
     cohort = simulate(about, 300, np.random.default_rng(0))
     assert cohort.visits is not None
-    sick = (cohort.visits["ascites"] == "yes").to_numpy()
     rng = np.random.default_rng(1)
+    sick = rng.random(len(cohort.visits)) < 0.3
+    kind = cohort.visits["ascites"].dtype
+    cohort.visits["ascites"] = pd.Series(np.where(sick, "yes", "no"), cohort.visits.index).astype(kind)
     cohort.visits["alb"] = np.where(sick, rng.uniform(10, 25, len(sick)), rng.uniform(10, 60, len(sick)))
     cohort.visits["protein"] = cohort.visits["alb"] + rng.uniform(5, 30, len(sick))
     found = {c.rule.name: c for c in mine(cohort, about)}
