@@ -34,9 +34,7 @@ VALUE = Task(name="x", kind="regression", target="lab", horizon_days=50, landmar
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     dictionary = cohorts.pbc()
-    drawn = simulate(
-        dictionary, 500, np.random.default_rng(3)
-    )  # of a population in which a third die within 5 years
+    drawn = simulate(dictionary, 500, np.random.default_rng(3))  # of a population in which a third die within 5 years
     train, holdout, synthetic, more = (drawn.of(drawn.ids[i::4]) for i in range(4))
     floor = independent(train, dictionary, np.random.default_rng(1))
     rng = np.random.default_rng(2)
