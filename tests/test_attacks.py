@@ -105,7 +105,7 @@ def test_copies_are_counted_and_told_by_row():
     assert result.exact.tolist() == [0, 1, 2]
     assert result.near.tolist() == [3, 4]
     assert result.control.value == 0
-    assert not result.collide
+    assert result.twins == 0
 
 
 def test_the_nearest_real_patient_lies_on_either_side_by_chance():

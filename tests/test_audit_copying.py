@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from cohorts import pbc, simulated
+from cohorts import _dictionary, pbc, simulated
 
 from synthgen.auditing.cohorts import audit
 from synthgen.cohort import Cohort
@@ -82,3 +82,17 @@ def test_findings_say_what_so_few_patients_can_prove() -> None:
         2.5 < ceiling.value < 4.5
     )  # a perfect attack on 150 against 150: ln(.976 / .024) = 3.7 with two-sided 95% ends
     assert all(f.section == "audit" and f.audience == "internal" for f in findings)
+
+
+def test_records_that_cannot_differ_are_nobody_s_copies() -> None:
+    """Patients with one column of two labels, as in a set of pictures: every record equals some real one's."""
+    label = {"type": "categorical", "categories": ["normal", "ill"]}
+    dictionary = _dictionary("labels", {"label": label})
+    drawn = simulated(dictionary, 90)
+    train, holdout, made = (drawn.of(drawn.ids[i::3]) for i in range(3))
+    floor = independent(train, dictionary, np.random.default_rng(0))
+    made = replace(made, origin="synthetic")
+    evidence = Evidence(dictionary, train, holdout, made, floor, np.random.default_rng(0))
+    findings, flags = audit(evidence, 3.0, "quick", Silent())
+    assert {f.name: f.verdict for f in findings}["copies/copied"] == "information"
+    assert not flags

@@ -36,8 +36,8 @@ class Copies:
     """The baseline of `closer`: training patients among the real ones."""
     p_value: float
     """How often chance puts as many of them nearer to training patients: over relabellings of the real patients."""
-    collide: bool
-    """Whether two different real patients are exactly alike, so that an exact match may be chance."""
+    twins: float
+    """Share of the real patients who are exactly like another: an exact match may be chance, and says nothing where most are."""
 
 
 def copies(train: Floats, holdout: Floats, synthetic: Floats, rng: np.random.Generator, draws: int = 5000) -> Copies:
@@ -62,7 +62,7 @@ def copies(train: Floats, holdout: Floats, synthetic: Floats, rng: np.random.Gen
         closer,
         len(train) / len(real),
         p_value,
-        bool((between <= SAME).any()),
+        float((between <= SAME).mean()),
     )
 
 

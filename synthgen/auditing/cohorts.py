@@ -38,6 +38,8 @@ RESOLVED = 0.10
 """The widest half of a 95% interval of an AUC from which `no membership found` may be concluded: .6 would have been seen."""
 FEWEST = 10
 """With fewer patients on either side nothing is attacked."""
+TWINS = 0.5
+"""Where more of the real patients than this are exactly like another, records hold too little to be copied."""
 
 
 def audit(
@@ -173,6 +175,9 @@ def _copies(train: Floats, holdout: Floats, synthetic: Floats, evidence: Evidenc
     from privacy.attacks.copies import copies
 
     result = copies(train, holdout, synthetic, evidence.rng)
+    if result.twins > TWINS:
+        text = f"{result.twins:.0%} of the real patients are exactly like another: that a record equals one says nothing here."
+        return [_rate_finding("copies", "copied", result.share, "information", text), _sides(result)], []
     ids = [str(patient) for patient in evidence.synthetic.ids]
     copied = _copied(result)
     severity: Severity = "severe" if copied.verdict == "fail" else "moderate" if not len(result.exact) else "mild"
@@ -187,7 +192,7 @@ def _copied(result: Copies) -> Finding:
     from scipy.stats import binom
 
     count, by_chance = len(result.exact) + len(result.near), round(result.control.value * result.control.n)
-    chance = result.collide and result.share.value <= result.control.high
+    chance = result.twins > 0 and result.share.value <= result.control.high
     if not len(result.exact):  # near ones alone: as many of the holdout would be chance, and so are few
         chance = binom.sf(count - 1, count + by_chance, result.expected) > ERROR / 4
     verdict: Verdict = "pass" if count == 0 else "inconclusive" if chance else "fail"
