@@ -30,6 +30,8 @@ from synthgen.randomness import child_seed
 OCCURRENCE, GRADIENT = "occurrence", "images/gradient"
 LEAST_SHARE = 0.05
 """Of patients with pictures: below it noise would be blown up without end."""
+DOUBT = 2.0
+"""Standard deviations by which an answer has to be more than noise before it moves public pictures: `Questions.doubt`."""
 DRAWN = 4000
 """Pictures drawn from the moments, to train on."""
 AT_ONCE = 2**25
@@ -107,7 +109,7 @@ class Fit:
         self.occurrence.fit(session, OCCURRENCE)
         spectrum, low = Spectrum(self.layout.channels, self.layout.side), self.settings.low_frequencies
         public = None if self.public is None else self._public_moments(spectrum, min(low, spectrum.numbers))
-        ask = Questions(spectrum, session, self._share_with_pictures())
+        ask = Questions(spectrum, session, self._share_with_pictures(), 0.0 if public is None else DOUBT)
         return moments_file.learn(ask, self.layout.width, self.layout.longest, low, public)
 
     def _share_with_pictures(self) -> float:

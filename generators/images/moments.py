@@ -113,11 +113,22 @@ class Questions:
     Args:
         share: of the patients, who have any; public, or itself a noisy answer. Patients without add nothing to a sum, whose
             normaliser stays.
+        doubt: how many standard deviations of its mean square an answer has to lie above noise alone to be believed.
     """
 
     spectrum: Spectrum
     session: Session
     share: float = 1.0
+    doubt: float = 0.0
+
+    def kept(self, found: Tensor, noise: Tensor, count: Tensor | int) -> Tensor:
+        """Share of what was found that is believed, [...] (James and Stein 1961).
+
+        Args:
+            found, noise: [...] mean squares of `count` numbers, and what noise adds to them.
+        """
+        chance = noise * (1 + self.doubt * torch.as_tensor(2.0 / count).sqrt())
+        return (1 - chance / found.clamp(min=1e-12)).clamp(min=0)
 
     def mean(self, of: Callable[[Tensor, Tensor], Tensor], clip_norm: float, charge: str) -> Tensor:
         """[numbers] noisy mean of each patient's mean of `of` (coefficients [N, numbers], conditions [N, width])."""
@@ -163,7 +174,7 @@ def _mean(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
     frequencies'."""
     size = float(torch.linalg.vector_norm(unit))
     answer = ask.mean(lambda z, conditions: (z - conditions @ centre) / size, CLIP, MEAN).unsqueeze(0)
-    found = _shrunk(ask.spectrum, answer, torch.tensor([[ask.error(CLIP, MEAN) ** 2]]))
+    found = _shrunk(ask, answer, torch.tensor([[ask.error(CLIP, MEAN) ** 2]]))
     return torch.cat([centre[:1] + found * size, centre[1:]])
 
 
@@ -173,7 +184,9 @@ def _scale(ask: Questions, centre: Tensor, unit: Tensor) -> Tensor:
     spectrum = ask.spectrum
     clip_norm = CLIP * math.sqrt(spectrum.blocks)
     answer = ask.mean(lambda z, conditions: _sizes(spectrum, (z - conditions @ centre) / unit), clip_norm, SCALE)
-    return answer.clamp(min=max(ask.error(clip_norm, SCALE), FLOOR)) / _usual(spectrum)
+    change = answer / _usual(spectrum) - 1  # noise is shrunk to the public size
+    noise = (ask.error(clip_norm, SCALE) / _usual(spectrum)).square().mean()
+    return (1 + ask.kept(change.square().mean(), noise, spectrum.blocks) * change).clamp(min=FLOOR)
 
 
 def _sizes(spectrum: Spectrum, z: Tensor) -> Tensor:
@@ -207,7 +220,7 @@ def _location(
     ridge = max(4 * error**2, 1e-6)
     inverse = torch.linalg.solve(gram @ gram + ridge * torch.eye(width), gram)
     found = inverse @ cross.reshape(width, -1)  # [width, numbers]
-    found = _shrunk(ask.spectrum, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
+    found = _shrunk(ask, found, error**2 * inverse.square().sum(dim=1, keepdim=True))
     return torch.cat([centre[:1], centre[1:] + found * size / longest]), inverse
 
 
@@ -227,15 +240,15 @@ def _contrast(
     public = spectrum.block_means(known[1:])
     change = inverse @ answer.reshape(len(inverse), -1) / longest - public  # [width, blocks]
     noise = error**2 * inverse.square().sum(dim=1, keepdim=True) / longest**2
-    kept = (1 - noise / change.square().mean(dim=1, keepdim=True).clamp(min=1e-12)).clamp(min=0)
+    kept = ask.kept(change.square().mean(dim=1, keepdim=True), noise, spectrum.blocks)
     return torch.cat([known[:1], (public + kept * change)[:, spectrum.block]])
 
 
-def _shrunk(spectrum: Spectrum, found: Tensor, noise: Tensor) -> Tensor:
-    """Each block of each row towards zero by the share of noise in its mean square (James and Stein 1961)."""
-    square = spectrum.block_means(found.square())  # [width, blocks]
-    kept = (1 - noise / square.clamp(min=1e-12)).clamp(min=0)
-    return found * kept[:, spectrum.block]
+def _shrunk(ask: Questions, found: Tensor, noise: Tensor) -> Tensor:
+    """Each block of each row towards zero, as far as it may be noise."""
+    block = ask.spectrum.block
+    square = ask.spectrum.block_means(found.square())  # [width, blocks]
+    return found * ask.kept(square, noise, torch.bincount(block))[:, block]
 
 
 def _dependence(ask: Questions, moments: Moments) -> Moments:
