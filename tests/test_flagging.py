@@ -61,6 +61,8 @@ def cohort(**visits: list[tuple[float | None, float | None]]) -> Cohort:
     return Cohort.checked({"patients": patients, "visits": pd.DataFrame(rows, columns=columns)}, ABOUT, "synthetic")
 
 
+UNUSUAL = ("level", "combination")
+"""Reasons that tell a value from simulated patients'."""
 MOVING = [(1.0, 4.0), (1.3, 3.8), (1.1, 3.9), (1.7, 3.7), (2.0, 3.5)]
 
 
@@ -131,8 +133,8 @@ def test_a_few_hits_in_a_long_record_are_chance():
 
 
 def test_coarse_columns_may_lie_on_a_bound_and_stand_still():
-    """`score` is 0 at every visit of every patient here."""
-    assert flag(cohort(A=MOVING), ABOUT) == []
+    """`score` is 0 at every visit of every patient here. Whether 0 is usual is another question, which `UNUSUAL` flags ask."""
+    assert [f for f in flag(cohort(A=MOVING), ABOUT) if f.reason not in UNUSUAL] == []
 
 
 def test_frozen_trajectory():
@@ -213,6 +215,7 @@ def test_the_whole_queue():
     """Copies are flagged, a severe flag of a check comes first, one with real data after its equals, marks are kept."""
     made = cohort(A=MOVING, B=MOVING, C=[(1.2, 4.0)] * 5)
     queue = flag(made, ABOUT, [raised("A", "moderate", real=True), raised("C", "severe")])
+    queue = [f for f in queue if f.reason not in UNUSUAL]
     assert [(f.patient_id, f.severity, f.reads_real_data) for f in queue] == [
         ("C", "severe", False),
         ("C", "moderate", False),
