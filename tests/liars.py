@@ -33,6 +33,7 @@ SHARES = {"location": 0.05, "scale": 0.1, "gradient": 0.2, "summary": 0.65}
 """With DP-SGD: there is more to lie about."""
 FAST = {
     "pretrain_patients": 600, "pretrain_epochs": 2, "populations": 8, "gradient_steps": 8, "max_visits": 8, "shares": SHARES,
+    "known_populations": 60, "reference_patients": 1000,
 }  # fmt: skip
 
 

@@ -22,8 +22,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.kill]
 SHARES = {"location": 0.05, "scale": 0.1, "gradient": 0.2, "summary": 0.65}
 """With DP-SGD, so that there are many answers to be killed between."""
 FAST = {
-    "ehr": {"pretrain_patients": 600, "pretrain_epochs": 3, "populations": 8, "gradient_steps": 8, "shares": SHARES}
-}
+    "ehr": {
+        "pretrain_patients": 600, "pretrain_epochs": 3, "populations": 8, "gradient_steps": 8, "shares": SHARES,
+        "known_populations": 60, "reference_patients": 1000,
+    }
+}  # fmt: skip
 
 
 def answers(run: Run) -> list[Path]:
