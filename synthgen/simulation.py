@@ -46,9 +46,8 @@ class Hidden:
     severity: Floats  # [patients] at the first visit
     drift: Floats  # [patients] change of severity over the horizon
     traits: Floats  # [patients, FACTORS]
-    event: Floats | None = (
-        None  # [patients] years to the event that ends follow-up and that they decline before, else infinity
-    )
+    event: Floats | None = None
+    """[patients] years to the event that ends follow-up and that they decline before, else infinity."""
 
     def __len__(self) -> int:
         return len(self.severity)

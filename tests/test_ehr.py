@@ -562,11 +562,7 @@ def test_loadings_bring_what_goes_together_to_another_cohort(fitted: dict[str, E
 
 
 def test_visits_are_told_how_near_the_event_is() -> None:
-    time, end, cause = (
-        torch.tensor([[0.0, 0.3], [0.0, 0.3], [0.0, 0.3]]),
-        torch.full((3,), 0.3),
-        torch.tensor([0, 1, 2]),
-    )
+    time, end, cause = torch.tensor([[0.0, 0.3]] * 3), torch.full((3,), 0.3), torch.arange(3)
     near = network.approach(time, end, cause, 3)  # two events, and the plain end
     assert near[:, 1].tolist() == [[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
     assert near[0, 0, :2].tolist() == pytest.approx([math.exp(-0.3 / lasting) for lasting in network.NEAR])

@@ -99,9 +99,8 @@ def test_who_dies_declines_before_and_nobody_else() -> None:
     law = none.measured["bilirubin"]
     assert isinstance(law, Numeric)
     left = (both["followup_days"] - both["day"]).to_numpy()[dead] / 365.25
-    known = (both["bilirubin"].to_numpy() > 1)[dead] & (two.visits["bilirubin"].to_numpy() < 20)[
-        dead
-    ]  # not rounded, not folded
+    values = both["bilirubin"].to_numpy()[dead], two.visits["bilirubin"].to_numpy()[dead]
+    known = (values[0] > 1) & (values[1] < 20)  # little rounded, not folded
     wanted = law.between * law.severity * np.exp(-left / 1.5)
     assert grown[dead][known] == pytest.approx(wanted[known], abs=0.12)
 

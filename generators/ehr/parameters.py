@@ -52,14 +52,8 @@ class Parameters(nn.Module):
         self.register_buffer("basis", torch.zeros(count, min(steps, count)))
 
     def _start(self, layout: Layout) -> Tensor:
-        starts = {
-            "x_sd": -0.5,
-            "missing_bias": -2.0,
-            "static_missing": -2.0,
-            "stop_bias": -3.0,
-            "ordered_keep": -1.0,
-            "length_sd": -0.5,
-        }
+        starts = {"x_sd": -0.5, "missing_bias": -2.0, "static_missing": -2.0, "stop_bias": -3.0, "ordered_keep": -1.0,
+                  "length_sd": -0.5}  # fmt: skip
         parts = [torch.full((n,), starts.get(name, 0.0)) for name, n in self.sizes.items()]
         cuts = [torch.tensor([-(size(c) - 2) / 2] + [0.0] * (size(c) - 2)) for c in layout.ordered.values()]
         if cuts:

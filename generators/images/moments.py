@@ -200,9 +200,7 @@ def _usual(spectrum: Spectrum) -> Tensor:
     return (2 / k).sqrt() * (torch.lgamma((k + 1) / 2) - torch.lgamma(k / 2)).exp()
 
 
-def _location(
-    ask: Questions, centre: Tensor, spread: Tensor, longest: float, low: int
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _location(ask: Questions, centre: Tensor, spread: Tensor, longest: float, low: int) -> tuple[Tensor, Tensor]:
     """[width, numbers] the centre with what the condition changes; the `low` lowest frequencies count alike in the clip, those
     above them less and less. And [width - 1, width - 1] what turns products with conditions into a regression on them."""
     unit = spread.clamp(min=float(spread[:low].min()))
@@ -224,9 +222,7 @@ def _location(
     return torch.cat([centre[:1], centre[1:] + found * size / longest]), inverse
 
 
-def _contrast(
-    ask: Questions, centre: Tensor, spread: Tensor, known: Tensor, longest: float, inverse: Tensor
-) -> Tensor:  # fmt: skip
+def _contrast(ask: Questions, centre: Tensor, spread: Tensor, known: Tensor, longest: float, inverse: Tensor) -> Tensor:
     """[width, numbers] what the condition changes in the size of each block, relative to everybody's; noise is shrunk to what is
     `known` publicly."""
     spectrum, usual = ask.spectrum, _usual(ask.spectrum)

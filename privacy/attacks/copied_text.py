@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from privacy.attacks.verbatim import ALLOWED, Automaton, Match, Notes, Tokens
-from privacy.errors import ConfigError
+from privacy.attacks.verbatim import ALLOWED, Match, Notes, Tokens, automata, whole_runs
 from privacy.rates import Rate, wilson
 
 NUMBER = "0"
@@ -65,10 +64,8 @@ def copied_text(
     Raises:
         ConfigError: when there are no training or no holdout notes.
     """
-    if not train or not holdout:
-        raise ConfigError("copies need notes of training and of holdout patients")
     seen, unseen = ([(patient, _numberless(note)) for patient, note in notes] for notes in (train, holdout))
-    known, others = Automaton(seen), Automaton(unseen)
+    known, others = automata(seen, unseen)
 
     def copies(i: int, note: Tokens, by_others: Sequence[int]) -> list[Copy]:
         return _copies(i, known.matches(note), by_others, allowed, phrase)
@@ -102,10 +99,8 @@ def _copies(i: int, matches: Sequence[Match], by_others: Sequence[int], allowed:
         if length >= phrase:
             covered[end - length : end] = [True] * length
     found = []
-    for end, match in enumerate(matches, 1):
-        goes_on = end < len(matches) and matches[end].run == match.run + 1
-        start = end - match.run
-        own = match.run - sum(covered[start:end])
-        if not goes_on and own and match.run > max(allowed, common[end - 1]):
+    for start, end in whole_runs(matches):
+        own = end - start - sum(covered[start:end])
+        if own and end - start > max(allowed, common[end - 1]):
             found.append(Copy(i, start, end, own))
     return found

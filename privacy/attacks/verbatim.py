@@ -8,7 +8,7 @@ al. 2022 count such runs). Holdout notes, asked the same way, say how many runs 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,9 +71,7 @@ def verbatim(
     Raises:
         ConfigError: when there are no training or no holdout notes.
     """
-    if not train or not holdout:
-        raise ConfigError("copies need notes of training and of holdout patients")
-    learnt, unseen = Automaton(train), Automaton(holdout)
+    learnt, unseen = automata(train, holdout)
     copies = [_copies(learnt.matches(note), [m.run for m in unseen.matches(note)], allowed) for note in generated]
     control = [_copies(learnt.matches(note), [m.shared for m in unseen.matches(note)], allowed) for _, note in holdout]
     runs, expected = ([max((e - s for s, e in found), default=0) for found in each] for each in (copies, control))
@@ -175,6 +173,20 @@ class Automaton:
         return len(self._next) - 1
 
 
+def automata(train: Notes, holdout: Notes) -> tuple[Automaton, Automaton]:
+    """Of notes that were learnt from, and of others. Raises ConfigError when there are none of either."""
+    if not train or not holdout:
+        raise ConfigError("copies need notes of training and of holdout patients")
+    return Automaton(train), Automaton(holdout)
+
+
+def whole_runs(matches: Sequence[Match]) -> Iterator[tuple[int, int]]:
+    """(first token, end) of every run of a note that no longer run of it holds."""
+    for end, match in enumerate(matches, 1):
+        if end == len(matches) or matches[end].run != match.run + 1:
+            yield end - match.run, end
+
+
 def _longest(notes: Notes, known: Automaton) -> list[float]:
     """[patients] the longest run of any of a patient's notes that the automaton knows."""
     best: dict[Hashable, float] = {}
@@ -191,9 +203,8 @@ def _copies(matches: Sequence[Match], common: Sequence[int], allowed: int) -> li
         matches: of a note's words in the training notes.
         common: tokens of the longest run that ends at the word and that others wrote, too.
     """
-    found = []
-    for i, (match, elsewhere) in enumerate(zip(matches, common, strict=True)):
-        goes_on = i + 1 < len(matches) and matches[i + 1].run == match.run + 1
-        if not goes_on and match.run > max(allowed, match.shared, elsewhere):
-            found.append((i + 1 - match.run, i + 1))
-    return found
+    return [
+        (start, end)
+        for start, end in whole_runs(matches)
+        if end - start > max(allowed, matches[end - 1].shared, common[end - 1])
+    ]
